@@ -1,0 +1,23 @@
+"""Shared by the tests: where the repository is, and what settings.ini says."""
+import os
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    "The top of the repository."
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, str]:
+    "settings.ini, read without nbdev."
+    parser = ConfigParser(delimiters=["="])
+    parser.read(ROOT / "settings.ini", encoding="utf-8")
+    return dict(parser["DEFAULT"])

@@ -9,7 +9,7 @@ settings = ConfigParser(delimiters=["="])
 settings.read(here / "settings.ini", encoding="utf-8")
 cfg = settings["DEFAULT"]
 
-licences = {"apache2": ("Apache-2.0", "OSI Approved :: Apache Software License")}
+licences = {"apache2": "Apache-2.0"}
 stages = ["1 - Planning", "2 - Pre-Alpha", "3 - Alpha", "4 - Beta", "5 - Production/Stable"]
 minor = int(cfg["min_python"].split(".")[1])
 readme = here / "README.md"
@@ -21,7 +21,7 @@ setup(
     long_description=readme.read_text(encoding="utf-8") if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
     author=cfg["author"],
-    license=licences[cfg["license"]][0],
+    license=licences[cfg["license"]],
     keywords=cfg["keywords"].split(),
     classifiers=[
         f"Development Status :: {stages[int(cfg['status']) - 1]}",

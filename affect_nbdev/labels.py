@@ -147,13 +147,14 @@ def missing(
     return Affect(torch.full((batch, 2), nan), torch.full((batch, len(space.action_units)), nan),
                   torch.full((batch,), -1, dtype=torch.int64))
 
-# %% ../nbs/00_labels.ipynb #f278f103
+# %% ../nbs/00_labels.ipynb #91d6db10
 def to_device(
     affect: Affect, # labels or outputs
     device: torch.device | str, # where to
 ) -> Affect:
     "The same on another device."
-    return Affect(*(part.to(device, non_blocking=True) for part in affect))
+    ahead = torch.device(device).type != 'cpu'  # a copy to the CPU that nobody waits for may be read before it is there
+    return Affect(*(part.to(device, non_blocking=ahead) for part in affect))
 
 def select(
     affect: Affect, # labels or outputs of a batch

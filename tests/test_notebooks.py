@@ -18,7 +18,7 @@ from nbdev.test import test_nb as run_notebook
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "affect_nbdev"
 NOTEBOOKS = sorted((ROOT / "nbs").glob("[!_]*.ipynb"))
-LESSONS = [p for p in NOTEBOOKS if re.match(r"\d\d_", p.name)]
+LESSONS = [p for p in NOTEBOOKS if re.match(r"\d\d[a-z]?_", p.name)]
 MODULES = [p for p in sorted(PACKAGE.glob("*.py")) if p.name not in ("__init__.py", "_modidx.py")]
 EXPORT_CELL = "#| hide\nimport nbdev; nbdev.nbdev_export()"
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(?:root|home|Users|tmp|work|opt|mnt)/|\b[A-Z]:\\\\?Users")
@@ -53,7 +53,7 @@ def test_runs(path, settings):
 
 def test_there_are_lessons():
     assert len(LESSONS) >= 15
-    numbers = [p.name[:2] for p in LESSONS]
+    numbers = [p.name.split("_")[0] for p in LESSONS]
     assert len(set(numbers)) == len(numbers), "two lessons with one number"
     assert (ROOT / "nbs" / "index.ipynb") in NOTEBOOKS
 
@@ -103,7 +103,7 @@ def test_has_the_form_of_a_lesson(path):
 @each_lesson
 def test_exports_short_cells_to_the_module_of_its_name(path):
     cells = [source(c) for c in read(path)["cells"] if c["cell_type"] == "code"]
-    assert [c for c in cells if c.startswith("#| default_exp")] == [f"#| default_exp {path.stem[3:]}"]
+    assert [c for c in cells if c.startswith("#| default_exp")] == [f"#| default_exp {path.stem.split('_', 1)[1]}"]
     for cell in cells:
         if re.match(r"#\s*\| *export", cell):
             lines = [line for line in cell.splitlines() if line.strip()]
@@ -140,7 +140,7 @@ def imported(path: Path) -> set[str]:
 def number(module: str) -> int:
     "The number of the lesson a module comes from."
     header = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
-    return int(re.search(r"File to edit: \.\./nbs/(\d\d)_", header)[1])
+    return int(re.search(r"File to edit: \.\./nbs/(\d\d)[a-z]?_", header)[1])
 
 
 @each_module

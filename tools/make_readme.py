@@ -39,7 +39,7 @@ def shown(cell):
     if cell.cell_type == "raw":
         return nbformat.v4.new_markdown_cell(front_matter(cell.source)) if cell.source.startswith("---") else None
     if cell.cell_type == "markdown":
-        cell.source = re.sub(r"(\]\(|src=\")(\d\d_\w+\.ipynb)", r"\1nbs/\2", cell.source)
+        cell.source = re.sub(r"(\]\(|src=\")(\d\d\w+\.ipynb)", r"\1nbs/\2", cell.source)
         cell.source = re.sub(r"(\]\(|src=\")\.\./", r"\1", cell.source)
         return cell
     said = dict(DIRECTIVE.findall(cell.source))

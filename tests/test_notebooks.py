@@ -90,7 +90,7 @@ def test_outputs_are_stored(path):
 @each_lesson
 def test_has_the_form_of_a_lesson(path):
     cells = read(path)["cells"]
-    assert re.match(r"# \S.*\n\n> \S", source(cells[0])), "the first cell is a title and a one-line subtitle"
+    assert re.match(r"# \S.*\n+> \S", source(cells[0])), "the first cell is a title and a one-line subtitle"
     assert source(cells[-1]) == EXPORT_CELL
     prose = [c for c in cells if c["cell_type"] == "markdown"]
     code = [c for c in cells if c["cell_type"] == "code"]

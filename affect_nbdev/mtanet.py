@@ -81,17 +81,17 @@ def build_trunk(
     if kind not in TRUNKS: raise AffectError(f'unknown kind of trunk {kind!r}, it must be one of {", ".join(TRUNKS)}')
     return TRUNKS[kind](**arguments)
 
-# %% ../nbs/12_mtanet.ipynb #ec33e1fe
+# %% ../nbs/12_mtanet.ipynb #14f7db9a
 def read_configuration(
     configuration: dict, # as `MTANet.configuration` gives it
 ) -> dict:               # arguments of `MTANet`
-    "The parts of a description, built; `AffectError` if it describes no MTANet."
+    "The parts of an MTANet, built; `AffectError` if the configuration describes none."
     try:
         return dict(space=LabelSpace.from_json(configuration['space']), trunk=build_trunk(configuration['trunk']),
                     neck=configuration['neck'], dropout=configuration['dropout'])
     except AffectError: raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise AffectError(f'this does not describe an MTANet ({type(error).__name__}: {error})') from error
+        raise AffectError(f'this is no configuration of an MTANet ({type(error).__name__}: {error})') from error
 
 # %% ../nbs/12_mtanet.ipynb #626e72d5
 class MTANet(nn.Module):

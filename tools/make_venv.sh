@@ -7,6 +7,9 @@ venv=$1
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' 2>/dev/null; }
 
+# The commands in an environment name its folder: one that was moved is made again.
+if [ -f "$venv/installed-for" ] && [ "$(cat "$venv/installed-for")" != "$(pwd -P)" ]; then rm -rf "$venv"; fi
+
 if ! { [ -x "$venv/bin/python" ] && fits "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }; then
     found=
     for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python3.10; do

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Recipe', 'one_cycle', 'own_stream', 'judging', 'device_of', 'outputs', 'score', 'evaluate', 'predict',
-           'selection_score', 'History', 'diary_row', 'train_epoch', 'chosen_device', 'check_labels', 'prepare', 'fit']
+           'selection_score', 'History', 'diary_row', 'train_epoch', 'chosen_device', 'check_labels', 'prepare',
+           'epoch_row', 'fit']
 
 # %% ../nbs/23_training.ipynb #3993cd06
 import copy, math, time, torch, pandas as pd
@@ -163,7 +164,7 @@ def diary_row(
             'action_units_f1': metrics['action_units']['f1_macro'], 'expression_f1': metrics['expression']['f1_macro'],
             'expression_accuracy': metrics['expression']['accuracy'], 'score': selection_score(metrics)}
 
-# %% ../nbs/23_training.ipynb #6507a315
+# %% ../nbs/23_training.ipynb #21fc3f36
 def train_epoch(
     model: nn.Module, # in training mode afterwards
     weighting: nn.Module, # losses by task -> one
@@ -173,6 +174,7 @@ def train_epoch(
     augment: Callable[[Tensor], Tensor], # from normalised pictures to varied ones
     coefficients: dict[str, float], # by task, before the weighting
     epoch: int = 0, # for error messages, counted from 0
+    on_batch: Callable = lambda: None, # called after each batch
 ) -> dict[str, float]:
     "Once through the batches. Mean loss by task; a loss that is not finite raises `AffectError` naming epoch and batch."
     seen, device = {}, device_of(model.train())
@@ -184,7 +186,7 @@ def train_epoch(
             optimiser.zero_grad(); total.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.)
             optimiser.step()
-        schedule.step()
+        schedule.step(); on_batch()
         for task, loss in losses.items(): seen.setdefault(task, []).append(loss.detach())
     return {task: torch.stack(values).mean().item() for task, values in seen.items()}
 
@@ -225,7 +227,22 @@ def prepare(
     return dict(weighting=weighting, batches=batches, optimiser=optimiser, schedule=schedule, augment=augment,
                 coefficients=dict(zip(Affect._fields, recipe.coefficients)))
 
-# %% ../nbs/23_training.ipynb #6b0c6077
+# %% ../nbs/23_training.ipynb #ecf575fe
+def epoch_row(
+    model: nn.Module, # in training
+    run: dict, # as `prepare` returns it
+    validation: FaceTable, # to judge with
+    recipe: Recipe, # its size and seed
+    epoch: int, # counted from 0
+    on_batch: Callable, # called after each batch
+) -> dict:
+    "Train for one epoch in its own random stream and return its line of the diary; `lr` is the rate at its end."
+    started = time.perf_counter()
+    with own_stream(recipe.seed * 10_000 + epoch): losses = train_epoch(model, **run, epoch=epoch, on_batch=on_batch)
+    row = diary_row(epoch, losses, *outputs(model, validation, recipe.size), model.space)
+    return row | dict(lr=run['schedule'].get_last_lr()[0], seconds=time.perf_counter() - started)
+
+# %% ../nbs/23_training.ipynb #17d4aaa4
 def fit(
     model: nn.Module, # pictures to an Affect, with `.space`; holds the best weights afterwards, in eval mode
     train: FaceTable, # faces to learn from
@@ -236,16 +253,14 @@ def fit(
 ) -> History:
     "Train, judge after each epoch, keep the best epoch by `selection_score`. The same call on the same machine gives the same weights."
     for table, what in ((train, 'training'), (validation, 'validation')): check_labels(table, model.space, what)
-    run = prepare(model, train, recipe)
-    history, best = History(), None
+    run, history, best = prepare(model, train, recipe), History(), None
     try:
-        for epoch in tqdm(range(recipe.epochs), desc='training', unit='epoch', disable=not progress):
-            started = time.perf_counter()
-            with own_stream(recipe.seed * 10_000 + epoch): losses = train_epoch(model, **run, epoch=epoch)
-            row = diary_row(epoch, losses, *outputs(model, validation, recipe.size), model.space)
-            history.rows.append(row | dict(lr=run['schedule'].get_last_lr()[0], seconds=time.perf_counter() - started))
-            if history.best == epoch: best = copy.deepcopy(model.state_dict())
-            if on_epoch: on_epoch(history)
+        with tqdm(total=recipe.epochs * len(run['batches']), desc='training', unit='batch', disable=not progress) as bar:
+            for epoch in range(recipe.epochs):
+                history.rows.append(epoch_row(model, run, validation, recipe, epoch, bar.update))
+                if history.best == epoch: best = copy.deepcopy(model.state_dict())
+                bar.set_postfix(epoch=epoch + 1, score=f'{history.rows[-1]["score"]:.3f}', best=f'{history.rows[history.best]["score"]:.3f}')
+                if on_epoch: on_epoch(history)
     except KeyboardInterrupt:
         if best is None: raise
         history.interrupted = True

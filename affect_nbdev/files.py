@@ -105,7 +105,7 @@ def inside(
         raise AffectError(f'{name}: leads out of {folder}')
     return path
 
-# %% ../nbs/09_files.ipynb #787f341d
+# %% ../nbs/09_files.ipynb #a8f8002b
 @contextmanager
 def locked(
     path: str | os.PathLike,  # what is guarded; the lock itself is the file `path` + '.lock'
@@ -119,17 +119,19 @@ def locked(
         except Timeout:
             print(f'waiting for another process that works on {path}', file=sys.stderr, flush=True)
             lock.acquire()
-    except OSError as error: raise AffectError(f'{lock_file}: cannot be locked ({error.strerror or error})') from error
+    except OSError as error:
+        raise AffectError(f'{lock_file}: cannot be locked ({error.strerror or error})') from error
     try: yield
     finally: lock.release()
 
-# %% ../nbs/09_files.ipynb #dfbd30ce
+# %% ../nbs/09_files.ipynb #f8a177ed
 def cache_folder() -> Path:
-    "The folder for what can be made again: AFFECT_CACHE if set, else the user's own; made if missing, AffectError if not to be made."
+    "The folder for what can be made again: AFFECT_CACHE if set, else the user's own; AffectError if it cannot be made."
     chosen = os.environ.get('AFFECT_CACHE')
     folder = Path(chosen).expanduser() if chosen else user_cache_path('affect_nbdev', appauthor=False)
     try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error: raise AffectError(f'{folder}: cannot be made ({error.strerror}); set AFFECT_CACHE to another folder') from error
+    except OSError as error:
+        raise AffectError(f'{folder}: cannot be made ({error.strerror}); set AFFECT_CACHE to another folder') from error
     return folder
 
 # %% ../nbs/09_files.ipynb #9f7a54bc

@@ -29,17 +29,17 @@ FORMATS = {  # Pillow's name of a format: the endings that claim it
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MOST_PIXELS = 64_000_000
 
-# %% ../nbs/08_pictures.ipynb #eee925b3
+# %% ../nbs/08_pictures.ipynb #17bfdabd
 def _opened(path: Path) -> Image.Image:
     "The picture with its header read and no pixel decoded; AffectError when it cannot be one we read."
     if not path.exists(): raise AffectError(f'{path}: no such file')
-    if not path.is_file(): raise AffectError(f'{path}: is a folder, not a picture' if path.is_dir() else f'{path}: is no ordinary file')
+    if not path.is_file(): raise AffectError(f'{path}: {"is a folder" if path.is_dir() else "is no ordinary file"}')
     if path.stat().st_size == 0: raise AffectError(f'{path}: is empty (zero bytes)')
     suffix = path.suffix.lower()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error', Image.DecompressionBombWarning)
-            image = Image.open(path, formats=[name for name in FORMATS if name != 'MPO'])  # JPEG's reader opens those
+            image = Image.open(path, formats=[name for name in FORMATS if name != 'MPO'])  # the reader of JPEG does those
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise AffectError(f'{path}: is too large, more than {MOST_PIXELS:,} pixels') from error
     except UnidentifiedImageError as error:
@@ -66,11 +66,11 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     image = image.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', image.size, (*BACKGROUND, 255)), image).convert('RGB')
 
-# %% ../nbs/08_pictures.ipynb #a9fc7107
+# %% ../nbs/08_pictures.ipynb #4b4dc760
 def read_picture(
     path: str | os.PathLike,  # a photograph: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame) or PPM
 ) -> np.ndarray:
-    "Picture as uint8 RGB (height, width, 3), turned as EXIF says; AffectError names the file and why it cannot be read."
+    "Picture as uint8 RGB (height, width, 3), turned as EXIF says; AffectError names the file and what is wrong."
     path = Path(path)
     try:
         with _opened(path) as image: return np.array(_as_rgb(ImageOps.exif_transpose(image)))
@@ -93,7 +93,7 @@ def _cascade() -> cv2.CascadeClassifier:
     "OpenCV's frontal cascade 'alt2' (Lienhart, Kuranov and Pisarevsky 2003), loaded once."
     return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades)/'haarcascade_frontalface_alt2.xml'))
 
-# %% ../nbs/08_pictures.ipynb #4ed92bb2
+# %% ../nbs/08_pictures.ipynb #b1138999
 def find_face(
     picture: np.ndarray,  # uint8 RGB (height, width, 3)
 ) -> Box | None:
@@ -101,7 +101,9 @@ def find_face(
     height, width = picture.shape[:2]
     scale = min(1., 640 / max(height, width))
     grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
-    if scale < 1: grey = cv2.resize(grey, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+    if scale < 1:
+        small = max(1, round(width * scale)), max(1, round(height * scale))
+        grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
     least = max(20, min(grey.shape) // 10)
     found = _cascade().detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
     if len(found) == 0: return None
@@ -109,23 +111,24 @@ def find_face(
     side = min(round(side / scale), height, width)
     return Box(min(round(x / scale), width - side), min(round(y / scale), height - side), side, side)
 
-# %% ../nbs/08_pictures.ipynb #04d31565
+# %% ../nbs/08_pictures.ipynb #66dd83b7
 def crop(
     picture: np.ndarray,  # uint8 RGB (height, width, 3)
     box: Box,  # in pixels, fractions allowed; made square about its middle by widening the shorter side
     size: int,  # side of the result in pixels
 ) -> np.ndarray:
-    "The box as uint8 (size, size, 3), antialiased, edge pixels repeated outside the picture; AffectError when it misses it."
-    height, width = picture.shape[:2]
-    if not all(map(math.isfinite, box)) or min(box[2:]) <= 0: raise AffectError(f'a box needs a width and a height, this is {tuple(box)}')
-    side = max(box[2:])
-    left, top = box[0] + (box[2] - side) / 2, box[1] + (box[3] - side) / 2
-    if side > 4 * max(height, width) or box[0] >= width or box[1] >= height or box[0] + box[2] <= 0 or box[1] + box[3] <= 0:
+    "The box as uint8 (size, size, 3), antialiased, edge pixels repeated outside; AffectError when it misses the picture."
+    (height, width), (x, y, w, h) = picture.shape[:2], box
+    if not all(map(math.isfinite, box)) or min(w, h) <= 0: raise AffectError(f'a box has a width and a height, not {tuple(box)}')
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0 or max(w, h) > 4 * max(width, height):
         raise AffectError(f'box {tuple(box)} does not lie in the picture of {width} x {height} pixels')
+    side = max(w, h)
+    left, top = x + (w - side) / 2, y + (h - side) / 2
     columns, rows = (np.arange(math.floor(start), math.ceil(start + side)) for start in (left, top))
     patch = picture[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
-    x, y = left - columns[0], top - rows[0]
-    return np.array(Image.fromarray(patch).resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side)))
+    left, top = left - columns[0], top - rows[0]  # in the patch
+    image = Image.fromarray(patch)
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
 
 # %% ../nbs/08_pictures.ipynb #35c84ff0
 def face_crop(

@@ -37,7 +37,7 @@ def cut(
     "The box of a picture, or all of it, as uint8 (size, size, 3)."
     return crop(picture, Box(0, 0, *picture.shape[1::-1]) if np.isnan(box).any() else Box(*box.tolist()), size)
 
-# %% ../nbs/07_loaders.ipynb #54a4e798
+# %% ../nbs/07_loaders.ipynb #439a4f81
 class FaceDataset(Dataset):
     "Faces of a table as (uint8 (3, size, size), Affect); asked for several rows at once it gives a batch of them."
 
@@ -49,7 +49,6 @@ class FaceDataset(Dataset):
         self.table, self.size, self.labels, self.boxes = table, size, table.labels(space), boxes_of(table)
 
     def __len__(self) -> int: return len(self.table)
-
     def _pixels(self, row: int) -> np.ndarray:
         return cut(read_picture(self.table.folder/self.table.frame['image'].iat[row]), self.boxes[row], self.size)
 

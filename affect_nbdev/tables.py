@@ -63,7 +63,7 @@ def in_one_piece(
     follows = len(rows) > 0 and rows[0] >= 0 and bool((np.diff(rows) == 1).all())
     return slice(int(rows[0]), int(rows[-1]) + 1) if follows else rows
 
-# %% ../nbs/04_tables.ipynb #85844d48
+# %% ../nbs/04_tables.ipynb #d5479a6c
 @dataclass
 class FaceTable:
     "Faces with their labels, one row each."
@@ -71,7 +71,6 @@ class FaceTable:
     space: LabelSpace  # which of the columns are action units, and what the expressions are called
     folder: Path  # where the images are; the paths in `image` are relative to it
     pixels: np.ndarray | None = None  # uint8 (rows, height, width, 3) RGB, when the pictures are decoded already
-
     def __len__(self) -> int: return len(self.frame)
     def checked(self) -> 'FaceTable': return checked(self)
     def digest(self) -> str: return table_digest(self)

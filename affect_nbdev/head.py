@@ -15,7 +15,7 @@ import numpy as np
 
 from .labels import AffectError
 
-# %% ../nbs/01_head.ipynb #3b13c75a
+# %% ../nbs/01_head.ipynb #911121e8
 @dataclass(frozen=True)
 class Head:
     "The CC0 head. Lengths are decimetres, +x the person's left, +y up, +z out of the face."
@@ -23,7 +23,7 @@ class Head:
     triangles: np.ndarray  # (10064, 3) int32, indices of points
     parts: np.ndarray      # (10064,) uint8: 0 skin, 1 eye, 2 teeth, 3 tongue, 4 lashes
     identity: dict         # name of a shape -> its row in `identity_shapes`
-    identity_shapes: np.ndarray # (294, 5174 * 3) float32
+    identity_shapes: np.ndarray # (294, 5174 * 3) float64
     units: dict            # name of a face unit (jawOpen ...) -> displacement (5174, 3) at full strength
     lips: np.ndarray       # (5174,) 0..1, is this point on the lips?
     mouth: np.ndarray      # (5174,) is it inside the mouth?
@@ -49,7 +49,7 @@ def mask_on_points(
     np.maximum.at(result, triangles.ravel(), value[corners.ravel()])
     return result
 
-# %% ../nbs/01_head.ipynb #fd5f3a8e
+# %% ../nbs/01_head.ipynb #939a19f0
 LIPS_SHUT = -.45  # of mouthUpperUp and mouthLowerDown: closes the crack that the mesh has at rest
 
 @cache
@@ -69,9 +69,9 @@ def load_head() -> Head: # read once, shared by everybody
     units = dict(zip(a['fu_names'].tolist(), a['fu'].astype(np.float32)))
     rest = points + LIPS_SHUT * sum(units[f'mouth{way}{side}'] for way in ('UpperUp', 'LowerDown') for side in ('Left', 'Right'))
     return Head(rest, triangles, a['p'], {name: i for i, name in enumerate(a['id_names'].tolist())},
-                a['id'].astype(np.float32).reshape(len(a['id']), -1), units, on['lips'], on['inside_mouth'], on['ears'])
+                a['id'].astype(np.float64).reshape(len(a['id']), -1), units, on['lips'], on['inside_mouth'], on['ears'])
 
-# %% ../nbs/01_head.ipynb #ec32e95c
+# %% ../nbs/01_head.ipynb #1b86521c
 def identity_vector(
     **weights: float, # shape name with '/' and '-' written as '__' and '_', or pass a dict with **
 ) -> np.ndarray:      # (294,) float32
@@ -87,7 +87,7 @@ def person_mesh(
 ) -> np.ndarray:          # (batch, 5174, 3) float32, dm
     "Faces at rest."
     head = load_head()
-    return head.points + (identity.astype(np.float32) @ head.identity_shapes).reshape(-1, *head.points.shape)
+    return (head.points + (identity.astype(np.float64) @ head.identity_shapes).reshape(-1, *head.points.shape)).astype(np.float32)
 
 # %% ../nbs/01_head.ipynb #ce3f25a2
 UNITS_OF = dict(
@@ -101,7 +101,7 @@ ACTION_UNITS = tuple(UNITS_OF)                              # the 18 that a draw
 MIDDLE_UNITS = ('AU17', 'AU23', 'AU24', 'AU25', 'AU26')     # FACS scores these without sides
 OTHER_UNITS = ('cheekPuff', 'mouthPucker', 'mouthLeft', 'mouthRight', 'jawLeft', 'jawRight', 'jawForward', 'eyeBlink') # moved as nuisance, never labelled
 
-# %% ../nbs/01_head.ipynb #39083e49
+# %% ../nbs/01_head.ipynb #c099e309
 def side_of(
     unit: str, # name of a face unit without its side
     left: bool, # the person's left half (+x), else the right
@@ -113,22 +113,22 @@ def side_of(
     return head.units[unit] * (step if left else 1 - step)
 
 @cache
-def action_unit_basis() -> np.ndarray: # (36, 5174 * 3) float32: AU1 left, AU1 right, AU2 left ...
+def action_unit_basis() -> np.ndarray: # (36, 5174 * 3) float64: AU1 left, AU1 right, AU2 left ...
     "Displacement of every point by every action unit, left and right apart, at full strength."
     rows = [sum(weight * side_of(unit, left) for unit, weight in parts.items()) for parts in UNITS_OF.values() for left in (True, False)]
-    return np.stack(rows).reshape(len(rows), -1).astype(np.float32)
+    return np.stack(rows).reshape(len(rows), -1).astype(np.float64)
 
 @cache
-def other_basis() -> np.ndarray: # (8, 5174 * 3) float32
+def other_basis() -> np.ndarray: # (8, 5174 * 3) float64
     "The same for the movements that carry no label."
-    return np.stack([sum(side_of(u, left) for left in (True, False)) for u in OTHER_UNITS]).reshape(len(OTHER_UNITS), -1).astype(np.float32)
+    return np.stack([sum(side_of(u, left) for left in (True, False)) for u in OTHER_UNITS]).reshape(len(OTHER_UNITS), -1).astype(np.float64)
 
-# %% ../nbs/01_head.ipynb #a104bb33
+# %% ../nbs/01_head.ipynb #83cc4514
 def face_mesh(
     rest: np.ndarray,         # (batch, 5174, 3) people at rest, from `person_mesh`
     action_units: np.ndarray, # (batch, 18, 2) strength 0..1, left then right
     other: np.ndarray,        # (batch, 8) strength of the unlabelled movements
 ) -> np.ndarray:              # (batch, 5174, 3) float32, dm
     "Faces with an expression."
-    moved = action_units.reshape(len(rest), -1).astype(np.float32) @ action_unit_basis() + other.astype(np.float32) @ other_basis()
-    return rest + moved.reshape(rest.shape)
+    moved = action_units.reshape(len(rest), -1).astype(np.float64) @ action_unit_basis() + other.astype(np.float64) @ other_basis()
+    return (rest + moved.reshape(rest.shape)).astype(np.float32)

@@ -89,13 +89,13 @@ def person_mesh(
     head = load_head()
     return (head.points + (identity.astype(np.float64) @ head.identity_shapes).reshape(-1, *head.points.shape)).astype(np.float32)
 
-# %% ../nbs/01_head.ipynb #ce3f25a2
+# %% ../nbs/01_head.ipynb #76a03507
 UNITS_OF = dict(
     AU1=dict(browInnerUp=1.7), AU2=dict(browOuterUp=1.5), AU4=dict(browDown=1.6), AU5=dict(eyeWide=1.5),
     AU6=dict(cheekSquint=1.1, eyeSquint=.6), AU7=dict(eyeSquint=1.3), AU9=dict(noseSneer=1.6), AU10=dict(mouthUpperUp=1.5),
-    AU12=dict(mouthSmile=1.), AU14=dict(mouthDimple=1.4), AU15=dict(mouthFrown=1.6), AU17=dict(mouthShrugLower=1.6, mouthShrugUpper=.3),
+    AU12=dict(mouthSmile=1., mouthUpperUp=.3), AU14=dict(mouthDimple=1.4), AU15=dict(mouthFrown=1.6), AU17=dict(mouthShrugLower=1.6, mouthShrugUpper=.3),
     AU20=dict(mouthStretch=1.4), AU23=dict(mouthPress=.5, mouthRollLower=.5, mouthRollUpper=.4),
-    AU24=dict(mouthPress=.8, mouthRollLower=.6, mouthRollUpper=.5), AU25=dict(jawOpen=.16, mouthLowerDown=.9, mouthUpperUp=.6),
+    AU24=dict(mouthPress=.8, mouthRollLower=.6, mouthRollUpper=.5), AU25=dict(jawOpen=.14, mouthLowerDown=.85, mouthUpperUp=.9),
     AU26=dict(jawOpen=.6), AU43=dict(eyeBlink=1.))
 ACTION_UNITS = tuple(UNITS_OF)                              # the 18 that a drawn face can show, in this order
 MIDDLE_UNITS = ('AU17', 'AU23', 'AU24', 'AU25', 'AU26')     # FACS scores these without sides

@@ -183,7 +183,7 @@ def skin(row, x, y, z, lips, mouth, paint, strength, colour): # -> gloss, sharpn
     for c in range(3): colour[c] = mix(colour[c], row[LIPS + c], lip)
     return row[GLOSS] + np.float32(.10) * lip, np.float32(20)
 
-# %% ../nbs/02_render.ipynb #2d0988fa
+# %% ../nbs/02_render.ipynb #e910d69d
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def eye(row, x, y, z, eyes, colour): # -> gloss, sharpness
     "White, iris, pupil, and the shadow of the lids."
@@ -206,9 +206,9 @@ def other_material(row, part, x, y, z, colour): # -> gloss, sharpness
     seed = np.int64(row[SEED])
     if part == 2 or part == 3:
         deep = between((z - np.float32(1)) / np.float32(.42), np.float32(.05), np.float32(1))
-        colour[0] = deep * (np.float32(.74) if part == 2 else np.float32(.42))
-        colour[1] = deep * (np.float32(.68) if part == 2 else np.float32(.12))
-        colour[2] = deep * (np.float32(.56) if part == 2 else np.float32(.13))
+        colour[0] = deep * (np.float32(.84) if part == 2 else np.float32(.42))
+        colour[1] = deep * (np.float32(.78) if part == 2 else np.float32(.12))
+        colour[2] = deep * (np.float32(.66) if part == 2 else np.float32(.13))
         return np.float32(.12), np.float32(14)
     if part == 5 and row[HAIR_KIND] > 1.5:
         weave = np.float32(.9) + np.float32(.2) * smooth_noise(x * 30, y * 60, seed)

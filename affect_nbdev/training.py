@@ -22,7 +22,7 @@ from .metrics import AffectMetrics
 from .tables import FaceTable
 from .weighting import WEIGHTINGS
 
-# %% ../nbs/23_training.ipynb #82838f48
+# %% ../nbs/23_training.ipynb #1af31117
 @dataclass(frozen=True)
 class Recipe:
     "How to train. A value that makes no sense raises `AffectError`."
@@ -32,7 +32,7 @@ class Recipe:
     weight_decay: float = .02 # of AdamW
     weighting: str = 'plain_sum' # how task losses become one: a name in `weighting.WEIGHTINGS`
     coefficients: tuple[float, float, float] = (1., 2., .5) # of valence_arousal, action_units, expression, before the weighting
-    augment: bool = True # vary the training pictures (`loaders.Augment`)
+    augment: float = .5 # strength of `loaders.Augment` on the training pictures; 0: none
     size: int = 64 # pixels, height and width
     seed: int = 0 # of order, augmentation and dropout; the first weights are the caller's
     device: str = 'auto' # 'cpu', 'cuda', ...; 'auto' takes an accelerator if there is one
@@ -210,7 +210,7 @@ def check_labels(
     if not ((labels.expression >= 0).any() or any((~part.isnan()).any() for part in labels[:2])):
         raise AffectError(f'the {what} faces have no label that the network knows')
 
-# %% ../nbs/23_training.ipynb #13801c23
+# %% ../nbs/23_training.ipynb #b77ae297
 def prepare(
     model: nn.Module, # moved to the device of the recipe
     train: FaceTable, # faces to learn from
@@ -223,7 +223,7 @@ def prepare(
     batches = face_loader(train, model.space, recipe.size, recipe.batch_size, train=True, seed=recipe.seed)
     optimiser = torch.optim.AdamW([*model.parameters(), *weighting.parameters()], recipe.lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(one_cycle, steps=recipe.epochs * len(batches)))
-    augment = Augment(seed=recipe.seed) if recipe.augment else nn.Identity()
+    augment = Augment(recipe.seed, recipe.augment) if recipe.augment else nn.Identity()
     return dict(weighting=weighting, batches=batches, optimiser=optimiser, schedule=schedule, augment=augment,
                 coefficients=dict(zip(Affect._fields, recipe.coefficients)))
 

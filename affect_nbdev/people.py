@@ -55,9 +55,9 @@ def detail_shapes(
         out[:, index[f'head/head-{name}']] = .5 * rng.random(n) * (rng.random(n) < .25)
     return out
 
-# %% ../nbs/02b_people.ipynb #55c1358e
+# %% ../nbs/02b_people.ipynb #df9f84f5
 LIGHT_SKIN, DARK_SKIN = np.log([.80, .50, .36]), np.log([.090, .038, .020]) # linear light
-TONE_OF = np.array([.80, .24, .10])                                          # of the ancestries: 0 light .. 1 dark
+TONE_OF = np.array([.78, .22, .08])                                          # of the ancestries: 0 light .. 1 dark
 HAIR = (np.array([(25, 20, 18), (45, 32, 25), (80, 55, 35), (130, 90, 55), (190, 150, 95), (150, 70, 40), (170, 168, 165)]) / 255) ** 2 # black .. blond, red, grey
 IRIS = (np.array([(60, 38, 22), (90, 60, 35), (95, 95, 55), (80, 115, 140), (110, 130, 110)]) / 255) ** 2
 
@@ -79,7 +79,7 @@ def colours(tone, age, male, rng) -> dict: # each (n,) -> fields of the plan
     iris = IRIS[choose(np.stack([.5 + 2 * tone, .4 * like, .2 * light, .35 * light, .15 * light], 1), rng)] * np.exp(rng.normal(0, .2, (n, 1)))
     return dict(skin=skin, lips=lips, hair=hair, brow=hair * rng.uniform(.5, .95, (n, 1)), iris=iris)
 
-# %% ../nbs/02b_people.ipynb #e462acd4
+# %% ../nbs/02b_people.ipynb #c2d00e52
 def wear(male, age, rng) -> dict: # each (n,) -> fields of the plan
     "Hair, beard, cap and glasses."
     n = len(male); man = male > .5; one = lambda x: x[:, None]; uniform = lambda a, b: rng.uniform(a, b, n)
@@ -96,9 +96,9 @@ def wear(male, age, rng) -> dict: # each (n,) -> fields of the plan
                 hair_form=np.stack([np.where(cap, .10, uniform(.05, .2)), length * ~cap], 1), glasses=frames,
                 glasses_colour=np.where(one(rng.random(n) < .6), .02, .4 * rng.random((n, 3))),
                 beard=np.stack([bearded * (form != 2) * uniform(.15, .95), bearded * (form != 1) * uniform(.15, .95)], 1),
-                brow_shape=shape, brow_density=one(uniform(.55, 1.1) * (1 - .15 * age)), lash=one(np.where(man, uniform(.1, .45), uniform(.3, .95))))
+                brow_shape=shape, brow_density=one(uniform(.6, 1.25) * (1 - .15 * age)), lash=one(np.where(man, uniform(.2, .6), uniform(.35, 1))))
 
-# %% ../nbs/02b_people.ipynb #c0e48d1a
+# %% ../nbs/02b_people.ipynb #204265f8
 def sample_people(
     n: int,    # how many
     seed: int, # the same seed gives the same people
@@ -106,7 +106,7 @@ def sample_people(
     "People."
     rng = np.random.default_rng(seed)
     male = ((rng.random(n) < .5) + rng.normal(0, .12, n)).clip(0, 1)
-    age, ancestry = rng.beta(1.3, 1.6, n), rng.dirichlet([.45] * 3, n)
+    age, ancestry = rng.beta(1.2, 2.0, n), rng.dirichlet([.45] * 3, n)
     tone = (ancestry @ TONE_OF + rng.normal(0, .10, n)).clip(0, 1)
     one = lambda x: x[:, None]
     skin = dict(age=one(age), mottle=rng.uniform(.2, 1.2, (n, 1)), blush=rng.uniform(0, .8, (n, 1)), circles=rng.uniform(0, .8, (n, 1)),

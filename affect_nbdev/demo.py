@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['MADE', 'BASELINE', 'NOTE', 'SEEN', 'RECIPES', 'names_in', 'free_or_demo', 'workplace', 'heads_figure',
-           'scores_section', 'repeat_section', 'show_test_faces', 'explain_heads', 'demo', 'write_demo']
+           'scores_section', 'repeat_section', 'show_test_faces', 'pointing_section', 'explain_heads', 'demo',
+           'write_demo']
 
-# %% ../nbs/33_demo.ipynb #3e6302b6
-import html, os, shutil, time, torch, pandas as pd
+# %% ../nbs/33_demo.ipynb #004c00d0
+import html, os, shutil, time, torch, matplotlib.pyplot as plt, pandas as pd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from .experiment import learn, new_network, writable
-from .faces import drawn_faces
+from .faces import FULL, QUICK, drawn_faces
 from .files import write_json, written_aside
 from .labels import DRAWN, AffectError, as_columns
 from .loaders import normalise
@@ -22,6 +23,7 @@ from .mtanet import MTANet
 from .report import bars, embedded, f1_table, face_cards, flat, learning_figure, one_per_expression, png, score_table, table, write_report
 from .runs import read_json
 from .saliency import attribute, show_heads
+from .saliency_scores import pointing_figure, pointing_scores
 from .tables import FaceTable
 from .training import History, Recipe, predict
 
@@ -60,7 +62,7 @@ def workplace(
     if work is aside:
         with written_aside(out) as place: os.replace(work, place)
 
-# %% ../nbs/33_demo.ipynb #353911e0
+# %% ../nbs/33_demo.ipynb #d95db8ef
 BASELINE = 'mean' # what the maps compare a face with: its own mean colour
 
 def heads_figure(
@@ -72,8 +74,10 @@ def heads_figure(
     "Integrated gradients of every column of the label space for one face, side by side."
     columns, image = model.space.columns, normalise(picture[None])
     maps = attribute(model, image, columns, baseline=BASELINE, steps=steps)[0]
-    return show_heads(image[0], maps, columns, model.space, as_columns(predict(model, image))[0].cpu(), title=title,
-                      caption=f'Integrated gradients against the mean colour of the picture, {steps} steps.')
+    figure = show_heads(image[0], maps, columns, model.space, as_columns(predict(model, image))[0].cpu(), title=title,
+                        caption=f'Integrated gradients against the mean colour of the picture, {steps} steps.')
+    plt.close(figure) # it goes into the page, not on the screen
+    return figure
 
 # %% ../nbs/33_demo.ipynb #6dc533fa
 NOTE = """<p class="note">All faces here, those it learnt from and those it is judged on, are <b>drawn by this package</b>. The scores say how
@@ -92,7 +96,7 @@ def scores_section(
                    for head, name in (('action_units', 'action unit'), ('expression', 'expression')))
     return table(score_table(metrics), f'{about}, beside a constant predictor that answers the same for every face') + f'<div class="beside">{each}</div>'
 
-# %% ../nbs/33_demo.ipynb #591ca2be
+# %% ../nbs/33_demo.ipynb #76dde10b
 def repeat_section(
     manifest: dict, # as the run has it
     command: str, # what was typed
@@ -100,7 +104,8 @@ def repeat_section(
     "HTML: the command and the whole manifest."
     text = '<p>The same command with the same versions on the same machine gives the same numbers; another processor may differ in the last digits.</p>'
     rows = pd.DataFrame(flat(manifest), columns=['what', 'value'])
-    return f'{text}<pre>{html.escape(command)}</pre>{table(rows, "manifest.json: everything that was chosen, and what it ran on")}'
+    listed = table(rows, 'manifest.json: everything that was chosen, and what it ran on')
+    return f'{text}<pre>{html.escape(command)}</pre><details><summary>The whole manifest</summary>{listed}</details>'
 
 def show_test_faces(
     model: MTANet, # in eval mode
@@ -110,6 +115,18 @@ def show_test_faces(
     answers = predict(model, torch.from_numpy(faces.pixels).permute(0, 3, 1, 2))
     text = '<p>The first test face of each expression; none was chosen by its result.</p>'
     return text + face_cards(faces.pixels, faces.labels(model.space), answers, model.space)
+
+# %% ../nbs/33_demo.ipynb #ab0160c7
+def pointing_section(
+    scores: dict, # as `pointing_scores` returns them
+) -> str:
+    "HTML: whether the maps point at their action units more often than others do, as a figure and a sentence."
+    text = (f'<p>Counted on {scores["faces"]} drawn test faces: the map of an action unit points into the area that changes when this action unit '
+            f'alone is taken away in {scores["own"]:.0%} of the cases, the map of an action unit of the other half of the face in '
+            f'{scores["other_half"]:.0%}. A point at random would hit {scores["area"]:.0%}.</p>')
+    figure = pointing_figure(scores)
+    plt.close(figure)
+    return text + f'<figure>{embedded(figure, "how often the maps point at their action units")}</figure>'
 
 # %% ../nbs/33_demo.ipynb #ddc33ca7
 RECIPES = {False: ('small', dict(epochs=10)), True: ('tiny', dict(epochs=5))} # quick or not: trunk, recipe
@@ -124,7 +141,7 @@ def explain_heads(
     rows = {name: row for row, name in enumerate(examples.frame['expression']) if name in expressions}
     return {name: heads_figure(model, pixels[row], f'every output for one drawn test face, label: {name}') for name, row in rows.items()}
 
-# %% ../nbs/33_demo.ipynb #50ed9ba0
+# %% ../nbs/33_demo.ipynb #e29e1202
 def demo(
     out: str | Path = 'affect-demo', # the folder to be: new, empty, or an earlier demo, which is replaced at the end
     quick: bool = False, # fewer faces, a smaller network, within a minute
@@ -135,16 +152,17 @@ def demo(
     started, (trunk, choices) = time.perf_counter(), RECIPES[quick]
     command = f'affect demo{" --quick" if quick else ""} --seed {seed}'
     with workplace(out) as folder:
-        faces = drawn_faces(quick=quick, progress=progress)
+        faces = drawn_faces(recipe=QUICK if quick else FULL, progress=progress)
         tables = {split: faces.split(split) for split in ('train', 'validation', 'test')}
         model = new_network(trunk, DRAWN, seed)
         history, metrics = learn(model, tables, Recipe(seed=seed, **choices), folder, progress, command='affect demo', quick=quick)
         examples = tables['test'].select(one_per_expression(tables['test'].labels(DRAWN)))
         heads = explain_heads(model, examples, ('happiness',) if quick else ('happiness', 'anger', 'surprise'))
+        metrics['saliency'] = pointing_scores(model, tables['test'], faces=16 if quick else 32, steps=8)
         write_demo(folder, history, metrics, show_test_faces(model, examples), heads, command, time.perf_counter() - started)
     return Path(out)/'report.html', metrics
 
-# %% ../nbs/33_demo.ipynb #8696063a
+# %% ../nbs/33_demo.ipynb #6189d145
 def write_demo(
     folder: Path, # of the run
     history: History, # of its training
@@ -154,9 +172,9 @@ def write_demo(
     command: str, # what was typed
     seconds: float, # since it was typed
 ) -> None:
-    "manifest.json with the time it took, learning.png, saliency.png, report.html."
+    "manifest.json with the time it took, metrics.json, learning.png, saliency.png, report.html."
     manifest = read_json(folder/'manifest.json') | dict(seconds=round(seconds, 1))
-    write_json(folder/'manifest.json', manifest)
+    for name, content in (('manifest.json', manifest), ('metrics.json', metrics)): write_json(folder/name, content)
     learning = learning_figure(history.frame(), f'{manifest["data"]["validation"]["faces"]:,} drawn validation faces')
     for name, figure in (('learning.png', learning), ('saliency.png', next(iter(heads.values())))):
         with written_aside(folder/name) as aside: aside.write_bytes(png(figure))
@@ -166,5 +184,5 @@ def write_demo(
     write_report(folder/'report.html', 'What the network learnt, and where it looks', lead, {
         'Before you read on': NOTE, 'How good is it?': scores_section(metrics),
         'How did it learn?': f'<figure>{embedded(learning, "losses and scores over the epochs")}</figure>',
-        'What does it say about a face?': shown, 'What drives each answer?': SEEN + maps,
+        'What does it say about a face?': shown, 'What drives each answer?': SEEN + maps + pointing_section(metrics['saliency']),
         'How to repeat it': repeat_section(manifest, command)})

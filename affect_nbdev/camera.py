@@ -97,7 +97,7 @@ def smooth_noise(x, y, seed): # real numbers, one cell a unit
     top = hashed(i, j, seed) * (1 - s) + hashed(i + 1, j, seed) * s
     return top * (1 - t) + (hashed(i, j + 1, seed) * (1 - s) + hashed(i + 1, j + 1, seed) * s) * t
 
-# %% ../nbs/01e_camera.ipynb #9b1da7c8
+# %% ../nbs/01e_camera.ipynb #c3663d7e
 OCCLUDER, EXPOSURE, TINT, SEED = (AT[name].start for name in ('occluder', 'exposure', 'tint', 'seed'))
 CONTRAST, SATURATION, NOISE = (AT[name].start for name in ('contrast', 'saturation', 'noise'))
 
@@ -121,6 +121,7 @@ def occlude(
                     picture[y, x, 1] = min(row[o + 7] * shade, 1)
                     picture[y, x, 2] = min((.4 * row[o + 6] + .5 * row[o + 7]) * shade, 1)
 
+# %% ../nbs/01e_camera.ipynb #f74ad4fd
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def expose(
     light,   # (side * samples, side * samples, 3) float32, linear
@@ -139,7 +140,7 @@ def expose(
                 total *= row[EXPOSURE] * row[TINT + c] / (samples * samples)
                 picture[y, x, c] = np.sqrt(min(max(total, np.float32(0)), np.float32(1)))
 
-# %% ../nbs/01e_camera.ipynb #ec0f4678
+# %% ../nbs/01e_camera.ipynb #bdc505fd
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def blur(
     picture, # (side, side, 3) float32, changed
@@ -161,6 +162,7 @@ def blur(
                         else: total += weight[i + reach] * source[min(max(y + i, 0), side - 1), x, c]
                     target[y, x, c] = total
 
+# %% ../nbs/01e_camera.ipynb #35993893
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def develop(
     picture, # (side, side, 3) float32 in 0..1

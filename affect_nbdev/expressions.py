@@ -31,7 +31,7 @@ PRESENT = .2 # a unit of this strength or more on either side is labelled as pre
 
 assert tuple(PROTOTYPES) == AFFECTNET_EXPRESSIONS, 'the prototypes follow the order of the labels'
 
-# %% ../nbs/02c_expressions.ipynb #821c3141
+# %% ../nbs/02c_expressions.ipynb #301baeaa
 def exclude(
     strength: np.ndarray, # (n, 18), changed
     keep: str,            # where this unit is present ...
@@ -43,6 +43,7 @@ def exclude(
     both = (strength[:, ACTION_UNITS.index(keep)] > 0) & (rng.random(len(strength)) < odds)
     strength[both, ACTION_UNITS.index(drop)] = 0
 
+# %% ../nbs/02c_expressions.ipynb #faecb533
 def sample_expressions(
     n: int,
     seed: int,
@@ -62,6 +63,7 @@ def sample_expressions(
     for unit in MIDDLE_UNITS: sides[:, ACTION_UNITS.index(unit), 1] = sides[:, ACTION_UNITS.index(unit), 0]
     return kind, sides.clip(0, 1).astype(np.float32)
 
+# %% ../nbs/02c_expressions.ipynb #c4138389
 def present(
     strength: np.ndarray, # (n, 18, 2)
 ) -> np.ndarray:          # (n, 18) bool

@@ -27,7 +27,7 @@ from .plan import WIDTH, FacePlan
 from .render import causal_mask, draw
 from .tables import FaceTable
 
-# %% ../nbs/03_faces.ipynb #5e0698f1
+# %% ../nbs/03_faces.ipynb #57371636
 @dataclass(frozen=True)
 class DrawnRecipe:
     "What the drawn data set is made of; any change makes another data set."
@@ -46,6 +46,7 @@ FULL = DrawnRecipe()
 QUICK = DrawnRecipe(train=2400, validation=300, test=400)
 SPACE = LabelSpace(ACTION_UNITS, AFFECTNET_EXPRESSIONS) # what the drawn faces are labelled with
 
+# %% ../nbs/03_faces.ipynb #f565eb67
 def drawn_plan(
     recipe: DrawnRecipe,
     split: str, # 'train', 'validation' or 'test'
@@ -58,12 +59,11 @@ def drawn_plan(
     plan = with_nuisance(people[person], recipe.difficulty, seed).replace(action_units=strength)
     va, units, kind = valence_arousal(kind, strength), present(strength).astype(float), kind
     if split == 'train': va, units, kind = spoil_labels(va, units, kind, recipe.noise, recipe.missing, seed)
-    degrees = np.degrees(plan['pose'])
     frame = pd.DataFrame(dict(
         image=[f'{split}/{i:06d}' for i in range(n)], split=split, subject=[f'{split}-{p:05d}' for p in person], valence=va[:, 0], arousal=va[:, 1],
         expression=[AFFECTNET_EXPRESSIONS[k] if k >= 0 else None for k in kind], **dict(zip(ACTION_UNITS, units.T)),
         age=traits['age'][person], male=traits['male'][person], skin_tone=traits['tone'][person], glasses=plan['glasses'][:, 0],
-        yaw=degrees[:, 0], pitch=degrees[:, 1], roll=degrees[:, 2], difficulty=recipe.difficulty))
+        **dict(zip(('yaw', 'pitch', 'roll'), np.degrees(plan['pose']).T)), difficulty=recipe.difficulty))
     return plan, frame
 
 # %% ../nbs/03_faces.ipynb #b7119835
@@ -89,7 +89,7 @@ def draw_into(
     frame.to_csv(folder / 'faces.csv', index=False)
     write_json(folder / 'recipe.json', dict(recipe=asdict(recipe), digest=recipe_digest(recipe), pixels=digest(pictures), machine=platform.machine()))
 
-# %% ../nbs/03_faces.ipynb #4f9abfd9
+# %% ../nbs/03_faces.ipynb #87cd65a4
 _checked: set[str] = set() # folders whose pictures this process has compared with their digest
 
 def read_drawn(
@@ -109,6 +109,7 @@ def read_drawn(
     _checked.add(str(folder))
     return FaceTable(frame, SPACE, folder, pixels)
 
+# %% ../nbs/03_faces.ipynb #56cbd576
 def drawn_faces(
     split: str | None = None,   # 'train', 'validation' or 'test'; None for all
     recipe: DrawnRecipe = FULL, # or QUICK, or your own

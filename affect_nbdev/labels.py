@@ -88,9 +88,10 @@ def distinct(
     if twice: raise AffectError(f"{what} come more than once: {', '.join(twice)}")
     return tuple(names)
 
-# %% ../nbs/00_labels.ipynb #2780ca7f
+# %% ../nbs/00_labels.ipynb #2c0515e9
 _PARTS = ('action_units', 'expressions')  # of a label space
 
+# %% ../nbs/00_labels.ipynb #0114c77f
 @dataclass(frozen=True)
 class LabelSpace:
     "Which action units and which expressions are spoken of, in which order; a name that comes twice raises `AffectError`."

@@ -76,24 +76,21 @@ def expression_scores(
     f1 = {name: each[k] if k in occurs else None for k, name in enumerate(names)}
     return dict(f1_macro=mean_of(f1.values()), accuracy=accuracy, f1=f1, n=len(t))
 
-# %% ../nbs/22_metrics.ipynb #375a80ec
+# %% ../nbs/22_metrics.ipynb #f7535017
 class AffectMetrics:
     "Collects outputs and labels batch by batch, and scores them once, over everything."
-    def __init__(self,
-        space: LabelSpace, # of outputs and labels
-    ):
+    def __init__(self, space: LabelSpace):
         self.space, self.labels = space, [missing(0, space)]
         self.outputs = [Affect(*(torch.zeros(0, width) for width in (2, len(space.action_units), len(space.expressions))))]
 
     def update(self,
         logits: Affect, # a network's outputs for a batch
         labels: Affect, # the labels of the same faces
-    ) -> None:
+    ):
         "Add a batch; `AffectError` if it does not fit the label space, or if an output is not finite."
         logits, labels = (to_device(affect, 'cpu') for affect in (logits, labels))
-        n = len(checked(logits, self.space, logits=True).expression)
-        if len(checked(labels, self.space).expression) != n:
-            raise AffectError(f'outputs for {n} faces do not fit labels for {len(labels.expression)}')
+        n, m = len(checked(logits, self.space, logits=True).expression), len(checked(labels, self.space).expression)
+        if n != m: raise AffectError(f'outputs for {n} faces do not fit labels for {m}')
         wild = int((~as_columns(logits).isfinite()).any(-1).sum())
         if wild: raise AffectError(f'outputs of {wild} of {n} faces are not finite: has the training diverged?')
         self.outputs.append(Affect(*(part.detach() for part in logits)))

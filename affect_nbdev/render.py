@@ -25,15 +25,11 @@ from .paint import AGE_LINES, BOTTOM, LINES, SIDE, TEXELS, layers, line_weights
 from .plan import AT, FacePlan
 from .wear import GLASSES_POINTS, eye_middles, glasses_mesh, glasses_triangles, hair_shell, scalp
 
-# %% ../nbs/02_render.ipynb #b611a5e8
+# %% ../nbs/02_render.ipynb #685ce232
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def rasterise(
-    points,    # (n, 3) float32: x, y in pixels, nearness
-    triangles, # (t, 3) int32
-    shown,     # (side, side) int32, filled: which triangle, -1 for none
-    weights,   # (side, side, 2) float32, filled: w1 and w2
-    nearness,  # (side, side) float32, scratch
-):
+def rasterise(points, triangles, # (n, 3) float32: x, y in pixels, nearness; (t, 3) int32
+              shown, weights,    # filled: (side, side) int32, which triangle or -1; (side, side, 2) float32, w1 and w2
+              nearness):         # (side, side) float32, scratch
     "The nearest triangle of every pixel."
     side = shown.shape[0]; shown[:] = -1; nearness[:] = -1e9; half = np.float32(.5)
     for k in range(triangles.shape[0]):
@@ -79,7 +75,7 @@ def scene() -> Scene: # made once
     age = np.array([AGE_LINES.get(line, 0) for line in LINES], np.float32)
     return Scene(triangles, parts, len(lenses), points, layers()[1], line_weights(), age, eye_middles(head.points[None])[0].astype(np.float32))
 
-# %% ../nbs/02_render.ipynb #a186a21e
+# %% ../nbs/02_render.ipynb #50c21559
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def point_normals(
     points,    # (n, 3) float32
@@ -95,6 +91,7 @@ def point_normals(
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for i in (a, b, c): out[i, 0] += nx; out[i, 1] += ny; out[i, 2] += nz
 
+# %% ../nbs/02_render.ipynb #7cb8202a
 @cache
 def sky_share() -> np.ndarray: # (5174,) float32 in 0..1
     "How much of the sky each point of the skin sees; 1 for eyes, teeth and lashes."
@@ -271,7 +268,7 @@ def shade(row, normals, triangles, parts, points, paint, lines, age_lines, eyes,
             else: gloss, sharp = other_material(row, parts[k], at[0], at[1], at[2], colour)
             lit(row, nx * one, ny * one, nz * one, at[5], gloss, sharp, parts[k] == 0, colour, light[y, x])
 
-# %% ../nbs/02_render.ipynb #496433e2
+# %% ../nbs/02_render.ipynb #4635e8a5
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def turn_normals(normals, turn, out):
     "Normals of length 1, turned with the head."
@@ -280,6 +277,7 @@ def turn_normals(normals, turn, out):
         one = 1 / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
         for i in range(3): out[k, i] = (turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z) * one
 
+# %% ../nbs/02_render.ipynb #6fa9c2ba
 @numba.njit(nogil=True, cache=True)
 def draw_batch(meshes, turns, lenses, rows, blurs, samples, triangles, parts, n_lenses, points, paint, lines, age_lines, eyes, out):
     "Pictures (batch, side, side, 3) uint8 of `meshes` (batch, n, 3)."

@@ -40,11 +40,10 @@ def above_hairline(
     t = (angle - HAIRLINE_ANGLES[knot]) / (HAIRLINE_ANGLES[knot + 1] - HAIRLINE_ANGLES[knot])
     return load_head().points[points, 1] - (line[:, knot] * (1 - t) + line[:, knot + 1] * t)
 
-# %% ../nbs/01d_wear.ipynb #3b76aa5b
-def hair_shell(
-    plan: FacePlan,   # reads hair_kind, hair_line, hair_form
-    mesh: np.ndarray, # (batch, 5174, 3) the faces
-) -> np.ndarray:      # (batch, scalp points, 3) float32, dm
+# %% ../nbs/01d_wear.ipynb #b2b91063
+def hair_shell(plan: FacePlan, # reads hair_kind, hair_line, hair_form
+               mesh: np.ndarray, # (batch, 5174, 3) the faces
+) -> np.ndarray: # (batch, scalp points, 3) float32, dm
     "The surface of hair or cap; under the skin where there is none."
     head, (points, _, angle) = load_head(), scalp()
     kind, thick, length = plan['hair_kind'], plan['hair_form'][:, :1], plan['hair_form'][:, 1:]

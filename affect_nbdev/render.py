@@ -180,7 +180,7 @@ def skin(row, x, y, z, lips, mouth, paint, strength, colour): # -> gloss, sharpn
     for c in range(3): colour[c] = mix(colour[c], row[LIPS + c], lip)
     return row[GLOSS] + np.float32(.10) * lip, np.float32(20)
 
-# %% ../nbs/02_render.ipynb #e910d69d
+# %% ../nbs/02_render.ipynb #059b4d81
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def eye(row, x, y, z, eyes, colour): # -> gloss, sharpness
     "White, iris, pupil, and the shadow of the lids."
@@ -197,6 +197,7 @@ def eye(row, x, y, z, eyes, colour): # -> gloss, sharpness
         colour[c] = shade * mix(mix(white, row[IRIS + c] * ring * (np.float32(.7) + np.float32(.8) * r), iris), np.float32(.01), pupil)
     return np.float32(.5), np.float32(60)
 
+# %% ../nbs/02_render.ipynb #61203a7d
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def other_material(row, part, x, y, z, colour): # -> gloss, sharpness
     "Teeth, tongue, lashes, hair, cap, frame, lens."

@@ -143,7 +143,7 @@ def between(x, low, high):
     "x, kept between two bounds."
     return min(max(x, low), high)
 
-# %% ../nbs/02_render.ipynb #0b4c5501
+# %% ../nbs/02_render.ipynb #ba4b698c
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def painted(row, x, y, paint, strength, colour):
     "Lines, unevenness, blush, beard and brows laid over the skin in `colour` (3,), changed."
@@ -166,6 +166,7 @@ def painted(row, x, y, paint, strength, colour):
     if brow > .02:
         for c in range(3): colour[c] = mix(colour[c], row[BROW + c], min(brow, np.float32(.95)))
 
+# %% ../nbs/02_render.ipynb #27e44b3d
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def skin(row, x, y, z, lips, mouth, paint, strength, colour): # -> gloss, sharpness of the highlight
     "Skin, lips, and the dark inside of the mouth."
@@ -323,7 +324,7 @@ def draw(
     with ThreadPoolExecutor(threads) as pool: list(pool.map(work, range(0, len(plan), BATCH)))
     return pictures
 
-# %% ../nbs/02_render.ipynb #a3225ba1
+# %% ../nbs/02_render.ipynb #76436a75
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def spread_values(flats, values, triangles, parts, out):
     "Values (batch, points) at the points, interpolated over what each picture shows: `out` (batch, side, side)."
@@ -338,6 +339,7 @@ def spread_values(flats, values, triangles, parts, out):
                 w1, w2 = weights[y, x, 0], weights[y, x, 1]
                 out[i, y, x] = values[i, triangles[k, 0]] * (1 - w1 - w2) + values[i, triangles[k, 1]] * w1 + values[i, triangles[k, 2]] * w2
 
+# %% ../nbs/02_render.ipynb #19d5362d
 def displacement_mask(
     plan: FacePlan,   # the faces
     action_unit: str, # such as 'AU12'
@@ -356,6 +358,7 @@ def displacement_mask(
     spread_values(flat[0], moved, fixed.triangles[:-fixed.lenses], fixed.parts, out)
     return out
 
+# %% ../nbs/02_render.ipynb #e6176974
 def causal_mask(
     plan: FacePlan,   # the faces; noise is switched off, it is the same on both sides anyway
     action_unit: str, # such as 'AU12'

@@ -27,17 +27,17 @@ from .plan import WIDTH, FacePlan
 from .render import causal_mask, draw
 from .tables import FaceTable
 
-# %% ../nbs/03_faces.ipynb #57371636
+# %% ../nbs/03_faces.ipynb #c8e85bd4
 @dataclass(frozen=True)
 class DrawnRecipe:
     "What the drawn data set is made of; any change makes another data set."
     train: int = 6000       # faces in each split
     validation: int = 1000
     test: int = 1000
-    per_person: int = 4     # faces of each person
+    per_person: int = 2     # faces of each person
     size: int = 64          # side of the pictures in pixels
     samples: int = 2        # per pixel and axis: smooth edges
-    difficulty: float = .25  # of the circumstances, 0 to 1
+    difficulty: float = .2   # of the circumstances, 0 to 1
     noise: float = 0.       # of the labels, see `spoil_labels`; training faces only
     missing: float = 0.     # share of labels that go missing; training faces only
     seed: int = 2026

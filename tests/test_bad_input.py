@@ -127,7 +127,7 @@ def test_unknown_names_get_their_neighbours(run, data, tmp_path):
     picture = data / "pictures" / "00.png"
     refused(quick("explain", run, picture, "--column", "AU13", "--out", tmp_path / "a.png"), "AU13", "AU12")
     refused(quick("explain", run, picture, "--column", "hapiness", "--out", tmp_path / "a.png"), "happiness")
-    refused(quick("evaluate", run, "--data", data, "--split", "tset"), "tset", "test")
+    refused(quick("evaluate", run, "--whole", "--data", data, "--split", "tset"), "tset", "test")
     refused(quick("explain", run, picture, "--method", "grad_cams", "--out", tmp_path / "a.png"), "grad_cam")
     assert not list(tmp_path.iterdir())
 
@@ -189,7 +189,7 @@ def test_ctrl_c_keeps_what_was_finished(data, tmp_path):
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert manifest["training"]["interrupted"] and len(history) == manifest["training"]["epochs"] >= 2
-    assert quick("evaluate", tmp_path / "run", "--data", data, "--json").status == 0
+    assert quick("evaluate", tmp_path / "run", "--whole", "--data", data, "--json").status == 0
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["history.csv", "manifest.json", "model.safetensors"]
 
 

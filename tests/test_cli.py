@@ -140,12 +140,12 @@ def test_same_seed_same_weights(data, tmp_path):
 
 
 def test_evaluate_repeats_the_numbers_of_the_training(data, run):
-    told = quick("evaluate", run, "--data", data, "--json")
+    told = quick("evaluate", run, "--whole", "--data", data, "--json")
     again, first = json.loads(told.out), json.loads((run / "metrics.json").read_text())
     assert told.status == 0 and again["split"] == "test"
     for head in ("valence", "arousal"): assert again[head]["ccc"] == pytest.approx(first[head]["ccc"], abs=1e-4)
     assert again["baseline"]["valence"]["ccc"] == 0
-    table = quick("evaluate", run, "--data", data)
+    table = quick("evaluate", run, "--whole", "--data", data)
     assert f"{first['valence']['ccc']:.2f}" in table.out and "constant" in table.out and "AU12" in table.out
 
 

@@ -111,16 +111,16 @@ def randomised(
             if hasattr(layer, 'reset_parameters'): layer.reset_parameters()
     return model
 
-# %% ../nbs/30_saliency.ipynb #d01c1d7c
+# %% ../nbs/30_saliency.ipynb #93e60e98
 def _drawable(maps, smooth):
     "Maps (columns, h, w) made fit for the eye: blurred by `smooth` pixels, with one limit for all of them (1 if all are zero)"
     if smooth: maps = gaussian_blur(maps[None], [2 * round(3 * smooth) + 1] * 2, [smooth] * 2)[0]
-    limit = maps.abs().flatten().quantile(.999).item() if maps.numel() < 2**24 else maps.abs().max().item()
+    limit = maps.abs().flatten().quantile(.995).item() if maps.numel() < 2**24 else maps.abs().max().item()
     return maps, limit or maps.abs().max().item() or 1.
 
 def _panel(ax, grey, heat, limit, title):
     "One map over the pale grey picture; the stronger, the less transparent"
-    ax.imshow(grey, cmap='gray', vmin=-1.2, vmax=1, alpha=.55)
+    ax.imshow(grey, cmap='gray', vmin=-1.2, vmax=1, alpha=.5)
     shown = ax.imshow(heat, cmap='RdBu_r', vmin=-limit, vmax=limit, alpha=(heat.abs() / limit).clamp(0, 1)**.6)
     ax.set_title(title, fontsize=10, pad=3)
     return shown

@@ -22,17 +22,17 @@ from .metrics import AffectMetrics
 from .tables import FaceTable
 from .weighting import WEIGHTINGS
 
-# %% ../nbs/23_training.ipynb #1af31117
+# %% ../nbs/23_training.ipynb #4ed63eb6
 @dataclass(frozen=True)
 class Recipe:
     "How to train. A value that makes no sense raises `AffectError`."
     epochs: int = 10 # times through the training faces
-    batch_size: int = 64 # faces per step
-    lr: float = 3e-3 # highest learning rate, reached after the first quarter of the steps
+    batch_size: int = 32 # faces per step
+    lr: float = 4e-3 # highest learning rate, reached after the first quarter of the steps
     weight_decay: float = .02 # of AdamW
     weighting: str = 'plain_sum' # how task losses become one: a name in `weighting.WEIGHTINGS`
     coefficients: tuple[float, float, float] = (1., 2., .5) # of valence_arousal, action_units, expression, before the weighting
-    augment: float = .5 # strength of `loaders.Augment` on the training pictures; 0: none
+    augment: float = .25 # strength of `loaders.Augment` on the training pictures; 0: none
     size: int = 64 # pixels, height and width
     seed: int = 0 # of order, augmentation and dropout; the first weights are the caller's
     device: str = 'auto' # 'cpu', 'cuda', ...; 'auto' takes an accelerator if there is one
@@ -40,6 +40,7 @@ class Recipe:
     def __post_init__(self):
         for name in ('epochs', 'batch_size', 'lr', 'size'):
             if not getattr(self, name) > 0: raise AffectError(f'recipe: {name} must be above zero, not {getattr(self, name)}')
+        if not self.augment >= 0: raise AffectError(f'recipe: augment must not be negative, but is {self.augment}')
         if self.weighting not in WEIGHTINGS: raise unknown('weighting', self.weighting, list(WEIGHTINGS))
 
 # %% ../nbs/23_training.ipynb #e6440621

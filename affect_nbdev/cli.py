@@ -137,12 +137,13 @@ def splits_of(
     if lacking: raise AffectError(f"no faces in split {' and '.join(lacking)}: the column 'split' of labels.csv has {', '.join(sorted(there))}")
     return {split: faces.split(split) for split in ('train', 'validation', 'test') if split in there}
 
-# %% ../nbs/90_cli.ipynb #ddeea9b9
+# %% ../nbs/90_cli.ipynb #7b2d5afe
 @app.command(short_help='Train a network and keep it in a run folder.')
 def train(out: Out, data: Data = 'drawn',
           model: Annotated[str, typer.Option(help='Trunk: tiny (.3 M parameters), small (1.2 M) or 50 (SE-ResNet-50, 26 M).')] = 'small',
-          epochs: Annotated[int, typer.Option(min=1)] = 10, batch_size: Annotated[int, typer.Option(min=2)] = 32,
-          lr: Annotated[float, typer.Option(help='Highest learning rate.')] = 3e-3,
+          epochs: Annotated[int, typer.Option(min=1, help='Times through the training faces.')] = 10,
+          batch_size: Annotated[int, typer.Option(min=2, help='Faces per step.')] = 32,
+          lr: Annotated[float, typer.Option(help='Highest learning rate.')] = 4e-3,
           size: Annotated[int, typer.Option(min=16, max=512, help='Pixels: height and width the network sees.')] = 64,
           seed: Seed = 0, whole: Whole = False):
     """Train a network on the faces of the splits train and validation, judge it on test, and keep it in a run folder.
@@ -188,8 +189,8 @@ def evaluate(run: RunFolder, data: Data = 'drawn',
     if as_json: typer.echo(json.dumps(metrics, indent=2))
     else: say_scores(metrics)
 
-# %% ../nbs/90_cli.ipynb #f4f5ed6e
-Pictures = Annotated[list[Path], typer.Argument(metavar='PICTURE...', show_default=False, help='Pictures, or folders of pictures.')]
+# %% ../nbs/90_cli.ipynb #f3f39ef9
+Pictures = Annotated[list[Path], typer.Argument(metavar='PICTURE', show_default=False, help='Pictures, or folders of pictures.')]
 BoxText = Annotated[Optional[str], typer.Option('--box', metavar='X,Y,WIDTH,HEIGHT', help='Where the face is, in pixels, instead of looking for it.')]
 
 @app.command(short_help='Read the faces in pictures.')

@@ -128,8 +128,8 @@ def pointing_section(
     plt.close(figure)
     return text + f'<figure>{embedded(figure, "how often the maps point at their action units")}</figure>'
 
-# %% ../nbs/33_demo.ipynb #ddc33ca7
-RECIPES = {False: ('small', dict(epochs=10)), True: ('tiny', dict(epochs=5))} # quick or not: trunk, recipe
+# %% ../nbs/33_demo.ipynb #2e85a8db
+RECIPES = {False: ('small', dict(epochs=10)), True: ('tiny', dict(epochs=6))} # quick or not: trunk, recipe
 
 def explain_heads(
     model: MTANet, # in eval mode

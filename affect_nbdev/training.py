@@ -165,7 +165,7 @@ def diary_row(
             'action_units_f1': metrics['action_units']['f1_macro'], 'expression_f1': metrics['expression']['f1_macro'],
             'expression_accuracy': metrics['expression']['accuracy'], 'score': selection_score(metrics)}
 
-# %% ../nbs/23_training.ipynb #21fc3f36
+# %% ../nbs/23_training.ipynb #97c5838a
 def train_epoch(
     model: nn.Module, # in training mode afterwards
     weighting: nn.Module, # losses by task -> one
@@ -186,8 +186,8 @@ def train_epoch(
             if not math.isfinite(total.item()): raise AffectError(f'epoch {epoch + 1}, batch {number}: the loss is {total.item()}; a lower lr may help')
             optimiser.zero_grad(); total.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.)
-            optimiser.step()
-        schedule.step(); on_batch()
+            optimiser.step(); schedule.step()
+        on_batch()
         for task, loss in losses.items(): seen.setdefault(task, []).append(loss.detach())
     return {task: torch.stack(values).mean().item() for task, values in seen.items()}
 
@@ -211,7 +211,7 @@ def check_labels(
     if not ((labels.expression >= 0).any() or any((~part.isnan()).any() for part in labels[:2])):
         raise AffectError(f'the {what} faces have no label that the network knows')
 
-# %% ../nbs/23_training.ipynb #b77ae297
+# %% ../nbs/23_training.ipynb #3fc5d0df
 def prepare(
     model: nn.Module, # moved to the device of the recipe
     train: FaceTable, # faces to learn from
@@ -222,7 +222,7 @@ def prepare(
     model.to(device, memory_format=torch.channels_last)
     weighting = WEIGHTINGS[recipe.weighting]().to(device)
     batches = face_loader(train, model.space, recipe.size, recipe.batch_size, train=True, seed=recipe.seed)
-    optimiser = torch.optim.AdamW([*model.parameters(), *weighting.parameters()], recipe.lr, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW([*model.parameters(), *weighting.parameters()], recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(one_cycle, steps=recipe.epochs * len(batches)))
     augment = Augment(recipe.seed, recipe.augment) if recipe.augment else nn.Identity()
     return dict(weighting=weighting, batches=batches, optimiser=optimiser, schedule=schedule, augment=augment,

@@ -22,11 +22,11 @@ from .metrics import AffectMetrics
 from .tables import FaceTable
 from .weighting import WEIGHTINGS
 
-# %% ../nbs/23_training.ipynb #4ed63eb6
+# %% ../nbs/23_training.ipynb #3a0478f2
 @dataclass(frozen=True)
 class Recipe:
     "How to train. A value that makes no sense raises `AffectError`."
-    epochs: int = 10 # times through the training faces
+    epochs: int = 12 # times through the training faces
     batch_size: int = 32 # faces per step
     lr: float = 4e-3 # highest learning rate, reached after the first quarter of the steps
     weight_decay: float = .02 # of AdamW

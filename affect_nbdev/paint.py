@@ -82,13 +82,13 @@ def brow(points: list, half_width: float) -> np.ndarray:
     thick = np.interp(canvas()[0], [line[0, 0], line[0, 0] + .06, line[-1, 0] - .2, line[-1, 0]], [.7, 1, .85, .25])
     return np.clip(1.3 - (distance(line) / (half_width * thick)) ** 2, 0, 1) * (.86 + .14 * np.clip(unevenness(6, .012), -1, 1))
 
-# %% ../nbs/01c_paint.ipynb #16d3640d
+# %% ../nbs/01c_paint.ipynb #731c9aaa
 def upper_lines() -> dict[str, np.ndarray]:
     "Creases of the upper half of the face."
     return dict(
-        forehead_inner=crease(*[[(0, y), (.13, y + .015), (.28, y - .015)] for y in (7.62, 7.71, 7.80)], width=.017),
+        forehead_inner=crease(*[[(-.10, y), (.13, y + .015), (.28, y - .015)] for y in (7.62, 7.71, 7.80)], width=.017),
         forehead_outer=crease(*[[(.25, y), (.43, y + .022), (.61, y - .06)] for y in (7.61, 7.70, 7.79)], width=.017),
-        glabella=crease([(.075, 7.36), (.065, 7.46), (.085, 7.58)], [(0, 7.37), (.05, 7.365), (.10, 7.34)], width=.017),
+        glabella=crease([(.075, 7.36), (.065, 7.46), (.085, 7.58)], [(-.10, 7.37), (0, 7.368), (.10, 7.34)], width=.017),
         crow=crease([(.56, 7.31), (.64, 7.36), (.72, 7.42)], [(.57, 7.27), (.66, 7.285), (.74, 7.29)],
                     [(.55, 7.23), (.63, 7.20), (.70, 7.16)], [(.54, 7.19), (.60, 7.13), (.65, 7.07)], width=.013),
         pouch=crease([(.16, 7.16), (.34, 7.06), (.54, 7.15)], width=.022),
@@ -99,7 +99,7 @@ def upper_lines() -> dict[str, np.ndarray]:
 
 def lower_lines() -> dict[str, np.ndarray]:
     "Creases of the lower half of the face."
-    chin = crease([(0, 6.44), (.10, 6.435), (.18, 6.40)], width=.02) + .55 * patch(0, 6.33, .16, .10) * np.clip(unevenness(5, .03), -1.5, 1.5)
+    chin = crease([(-.10, 6.44), (.10, 6.435), (.18, 6.40)], width=.02) + .55 * patch(0, 6.33, .16, .10) * np.clip(unevenness(5, .03), -1.5, 1.5)
     above = [[(x, 6.70), (x * 1.05, 6.745), (x * 1.08, 6.79)] for x in (.04, .10, .16, .21)]
     below = [[(x, 6.50), (x * 1.03, 6.47), (x * 1.05, 6.44)] for x in (.05, .12, .18)]
     return dict(

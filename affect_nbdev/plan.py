@@ -13,7 +13,7 @@ import numpy as np
 from .head import ACTION_UNITS, OTHER_UNITS
 from .labels import AffectError
 
-# %% ../nbs/01b_plan.ipynb #11f425e0
+# %% ../nbs/01b_plan.ipynb #5d309c3c
 FIELDS = dict( # name: (shape, what it says)
     identity=((294,), 'weights of the identity shapes'), action_units=((18, 2), 'strength 0..1, left then right'),
     other=((8,), 'unlabelled movements: ' + ', '.join(OTHER_UNITS)),
@@ -24,8 +24,8 @@ FIELDS = dict( # name: (shape, what it says)
     hair_kind=((1,), '0 none, 1 hair, 2 cap'), hair_line=((5,), 'height in dm: front, temple, ear, behind the ear, back'),
     hair_form=((2,), 'thickness in dm, length 0..1'), cap=((3,), 'colour'),
     glasses=((6,), '0 none 1 clear 2 dark; half width, half height, squareness, thickness, drop'), glasses_colour=((3,), 'of the frame'),
-    pose=((3,), 'yaw, pitch, roll in radians'), camera=((1,), 'distance in dm'), frame=((3,), 'scale, shift right, shift down of the crop'),
-    gaze=((2,), 'right, up in radians'), sky=((3,), 'light from above'), ground=((3,), 'light from below'),
+    pose=((3,), 'yaw to the person\'s left, pitch downwards, roll counter-clockwise as we see it; radians'), camera=((1,), 'distance in dm'), frame=((3,), 'scale, shift right, shift down of the crop'),
+    gaze=((2,), 'towards our right, up; radians'), sky=((3,), 'light from above'), ground=((3,), 'light from below'),
     key_from=((3,), 'direction towards the main light'), key=((3,), 'its colour'), fill_from=((3,), 'towards the second light'),
     fill=((3,), 'its colour'), gloss=((1,), 'how oily the skin is'),
     background=((2, 3), 'two colours'), clutter=((1,), 'unevenness of the background'),
@@ -43,7 +43,7 @@ def _slices() -> dict[str, slice]:
 AT = _slices()
 WIDTH = max(where.stop for where in AT.values()) # numbers in a row
 
-# %% ../nbs/01b_plan.ipynb #9e88fc90
+# %% ../nbs/01b_plan.ipynb #c5be1b61
 class FacePlan:
     "Everything that determines the pictures of `len(plan)` drawn faces."
     def __init__(self,
@@ -63,7 +63,7 @@ class FacePlan:
         return self.values[:, AT[key]].reshape(-1, *FIELDS[key][0])
 
     def replace(self, **fields) -> 'FacePlan':
-        "A copy with some fields set, `name=value`, for all faces alike (*shape) or for each (faces, *shape)."
+        "A copy with some fields set, `name=value`, for all faces alike (*shape) or for each (faces, *shape); one number each is (faces, 1)."
         values = self.values.copy()
         for name, value in fields.items(): FacePlan(values)[name][:] = np.asarray(value, np.float32)
         return FacePlan(values)

@@ -11,22 +11,21 @@ __all__ = ['AU', 'SKIN', 'LIPS', 'HAIR', 'BROW', 'IRIS', 'SHAPE', 'DENSITY', 'LA
            'lit', 'background', 'shade', 'turn_normals', 'draw_batch', 'draw', 'spread_values', 'displacement_mask',
            'causal_mask']
 
-# %% ../nbs/02_render.ipynb #cda622d1
+# %% ../nbs/02_render.ipynb #40d04dda
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from .camera import blur, develop, expose, hashed, occlude, project, projection, rotation, smooth_noise
+from .camera import blur, compiled, develop, expose, occlude, project, projection, rotation, smooth_noise
 from .head import face_mesh, load_head, person_mesh
-from .paint import AGE_LINES, BOTTOM, LINES, SIDE, TEXELS, layers, line_weights
+from .paint import AGE_LINES, BOTTOM, LINES, TEXELS, layers, line_weights
 from .plan import AT, FacePlan
 from .wear import GLASSES_POINTS, eye_middles, glasses_mesh, glasses_triangles, hair_shell, scalp
 
-# %% ../nbs/02_render.ipynb #685ce232
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #eb7c5767
+@compiled
 def rasterise(points, triangles, # (n, 3) float32: x, y in pixels, nearness; (t, 3) int32
               shown, weights,    # filled: (side, side) int32, which triangle or -1; (side, side, 2) float32, w1 and w2
               nearness):         # (side, side) float32, scratch
@@ -75,8 +74,8 @@ def scene() -> Scene: # made once
     age = np.array([AGE_LINES.get(line, 0) for line in LINES], np.float32)
     return Scene(triangles, parts, len(lenses), points, layers()[1], line_weights(), age, eye_middles(head.points[None])[0].astype(np.float32))
 
-# %% ../nbs/02_render.ipynb #50c21559
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #c841aafe
+@compiled
 def point_normals(
     points,    # (n, 3) float32
     triangles, # (t, 3) int32
@@ -114,7 +113,7 @@ def sky_share() -> np.ndarray: # (5174,) float32 in 0..1
     share = (seen / all_).astype(np.float32); share[np.unique(head.triangles[head.parts > 0])] = 1
     return share
 
-# %% ../nbs/02_render.ipynb #e9444c62
+# %% ../nbs/02_render.ipynb #e73f16cc
 _FIELDS = 'action_units skin lips hair brow iris brow_shape brow_density lash beard age mottle blush circles freckles hair_kind cap glasses glasses_colour gaze sky ground key_from key fill_from fill gloss background clutter toon seed'
 (AU, SKIN, LIPS, HAIR, BROW, IRIS, SHAPE, DENSITY, LASH, BEARD, AGE, MOTTLE, BLUSH, CIRCLES, FRECKLES, HAIR_KIND, CAP, GLASSES, FRAME, GAZE,
  SKY, GROUND, KEY_FROM, KEY, FILL_FROM, FILL, GLOSS, BACK, CLUTTER, TOON, SEED) = (AT[name].start for name in _FIELDS.split())
@@ -122,7 +121,7 @@ NAMES = layers()[0]
 N_LINES, P_BROW, P_MOUSTACHE, P_BEARD, P_BLUSH, P_CIRCLES, P_MOTTLE, P_FRECKLES, P_LID = (len(LINES), *map(NAMES.index,
     ('brow_arched', 'moustache', 'beard', 'blush', 'circles', 'mottle', 'freckles', 'lid_crease')))
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def line_strengths(row, lines, age_lines): # -> (lines, 2) float32, left then right
     "How strongly each line is painted on each side: by the action units, more on old skin, and by age alone."
     out = np.zeros((N_LINES, 2), np.float32)
@@ -133,18 +132,18 @@ def line_strengths(row, lines, age_lines): # -> (lines, 2) float32, left then ri
             out[line, side] = min(total, np.float32(1.2)) * (np.float32(.55) + np.float32(.35) * row[AGE]) + age_lines[line] * row[AGE] * np.float32(.6)
     return out
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def mix(a, b, t):
     "a at t = 0, b at t = 1."
     return a + (b - a) * t
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def between(x, low, high):
     "x, kept between two bounds."
     return min(max(x, low), high)
 
-# %% ../nbs/02_render.ipynb #ba4b698c
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #1db4d445
+@compiled
 def painted(row, x, y, paint, strength, colour):
     "Lines, unevenness, blush, beard and brows laid over the skin in `colour` (3,), changed."
     i, j = int((y - BOTTOM) * TEXELS), int(abs(x) * TEXELS)
@@ -166,8 +165,8 @@ def painted(row, x, y, paint, strength, colour):
     if brow > .02:
         for c in range(3): colour[c] = mix(colour[c], row[BROW + c], min(brow, np.float32(.95)))
 
-# %% ../nbs/02_render.ipynb #27e44b3d
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #8fa1534e
+@compiled
 def skin(row, x, y, z, lips, mouth, paint, strength, colour): # -> gloss, sharpness of the highlight
     "Skin, lips, and the dark inside of the mouth."
     if mouth > .5:
@@ -181,8 +180,8 @@ def skin(row, x, y, z, lips, mouth, paint, strength, colour): # -> gloss, sharpn
     for c in range(3): colour[c] = mix(colour[c], row[LIPS + c], lip)
     return row[GLOSS] + np.float32(.10) * lip, np.float32(20)
 
-# %% ../nbs/02_render.ipynb #059b4d81
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #7cc6c13d
+@compiled
 def eye(row, x, y, z, eyes, colour): # -> gloss, sharpness
     "White, iris, pupil, and the shadow of the lids."
     e = 0 if x > 0 else 1
@@ -198,8 +197,8 @@ def eye(row, x, y, z, eyes, colour): # -> gloss, sharpness
         colour[c] = shade * mix(mix(white, row[IRIS + c] * ring * (np.float32(.7) + np.float32(.8) * r), iris), np.float32(.01), pupil)
     return np.float32(.5), np.float32(60)
 
-# %% ../nbs/02_render.ipynb #61203a7d
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #1b34f671
+@compiled
 def other_material(row, part, x, y, z, colour): # -> gloss, sharpness
     "Teeth, tongue, lashes, hair, cap, frame, lens."
     seed = np.int64(row[SEED])
@@ -222,8 +221,8 @@ def other_material(row, part, x, y, z, colour): # -> gloss, sharpness
         colour[c] = mix(row[SKIN + c] * np.float32(.75), np.float32(.015), row[LASH]) if part == 4 else (row[FRAME + c] if part == 6 else np.float32(.02))
     return np.float32(.02) if part == 4 else np.float32(.35), np.float32(30)
 
-# %% ../nbs/02_render.ipynb #0387cfe2
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #3bf83c56
+@compiled
 def lit(row, nx, ny, nz, sky_seen, gloss, sharp, is_skin, colour, out):
     "`colour` in the light of the plan, into `out` (3,)."
     key = nx * row[KEY_FROM] + ny * row[KEY_FROM + 1] + nz * row[KEY_FROM + 2]
@@ -240,7 +239,7 @@ def lit(row, nx, ny, nz, sky_seen, gloss, sharp, is_skin, colour, out):
         light += row[FILL + c] * max((fill + wrap) / (1 + wrap), np.float32(0)) * sky_seen
         out[c] = colour[c] * light + shine * row[KEY + c]
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled
 def background(row, u, v, out):
     "Two colours and some clutter at (u, v) of the picture."
     seed, clutter = np.int64(row[SEED]), row[CLUTTER]
@@ -248,8 +247,8 @@ def background(row, u, v, out):
     speck = clutter * (smooth_noise(u * 11 + 7, v * 11, seed + 5) - np.float32(.5))
     for c in range(3): out[c] = max(np.float32(0), mix(row[BACK + c], row[BACK + 3 + c], t) + speck)
 
-# %% ../nbs/02_render.ipynb #382ceb1a
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #30842cab
+@compiled
 def shade(row, normals, triangles, parts, points, paint, lines, age_lines, eyes, shown, weights, light):
     "The linear light (side, side, 3) of every pixel, from the triangles that `rasterise` found."
     side, strength, colour = light.shape[0], line_strengths(row, lines, age_lines), np.zeros(3, np.float32)
@@ -270,8 +269,8 @@ def shade(row, normals, triangles, parts, points, paint, lines, age_lines, eyes,
             else: gloss, sharp = other_material(row, parts[k], at[0], at[1], at[2], colour)
             lit(row, nx * one, ny * one, nz * one, at[5], gloss, sharp, parts[k] == 0, colour, light[y, x])
 
-# %% ../nbs/02_render.ipynb #4635e8a5
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #d2ad38bf
+@compiled
 def turn_normals(normals, turn, out):
     "Normals of length 1, turned with the head."
     for k in range(normals.shape[0]):
@@ -279,8 +278,8 @@ def turn_normals(normals, turn, out):
         one = 1 / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
         for i in range(3): out[k, i] = (turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z) * one
 
-# %% ../nbs/02_render.ipynb #6fa9c2ba
-@numba.njit(nogil=True, cache=True)
+# %% ../nbs/02_render.ipynb #638c3658
+@compiled
 def draw_batch(meshes, turns, lenses, rows, blurs, samples, triangles, parts, n_lenses, points, paint, lines, age_lines, eyes, out):
     "Pictures (batch, side, side, 3) uint8 of `meshes` (batch, n, 3)."
     n, side = meshes.shape[1], out.shape[1]
@@ -301,13 +300,13 @@ def draw_batch(meshes, turns, lenses, rows, blurs, samples, triangles, parts, n_
         if blurs[i] * side > .25: blur(picture, spare, blurs[i] * side)
         develop(picture, row, out[i])
 
-# %% ../nbs/02_render.ipynb #0380ae78
+# %% ../nbs/02_render.ipynb #dabfb4e8
 BATCH = 32 # faces drawn together: enough for the matrix products, little enough for the cache
 
 def draw(
     plan: FacePlan,       # the faces
     size: int = 64,       # side of the pictures in pixels
-    samples: int = 1,     # per pixel and axis; 2 smooths the edges at about twice the cost
+    samples: int = 1,     # per pixel and axis; 2 smooths the edges at two to three times the cost
     threads: int = 1,     # cores to use
     on_batch=None,        # called with the number of faces after each batch, for a progress bar
 ) -> np.ndarray:          # (faces, size, size, 3) uint8 RGB
@@ -320,12 +319,14 @@ def draw(
         face, turn = face_mesh(rest, part['action_units'], part['other']), rotation(part['pose'])
         mesh = np.concatenate([face, hair_shell(part, face), glasses_mesh(part, face)], 1)
         draw_batch(mesh, turn, projection(part, rest, turn), part.values, part['blur'][:, 0], samples, *fixed, pictures[start:start + BATCH])
-        if on_batch: on_batch(len(part))
-    with ThreadPoolExecutor(threads) as pool: list(pool.map(work, range(0, len(plan), BATCH)))
+        return len(part)
+    with ThreadPoolExecutor(threads) as pool:
+        for count in pool.map(work, range(0, len(plan), BATCH)):
+            if on_batch: on_batch(count)
     return pictures
 
-# %% ../nbs/02_render.ipynb #76436a75
-@numba.njit(nogil=True, cache=True, fastmath=True)
+# %% ../nbs/02_render.ipynb #bf5aedf7
+@compiled
 def spread_values(flats, values, triangles, parts, out):
     "Values (batch, points) at the points, interpolated over what each picture shows: `out` (batch, side, side)."
     side = out.shape[1]
@@ -358,9 +359,9 @@ def displacement_mask(
     spread_values(flat[0], moved, fixed.triangles[:-fixed.lenses], fixed.parts, out)
     return out
 
-# %% ../nbs/02_render.ipynb #e6176974
+# %% ../nbs/02_render.ipynb #dc8e72bb
 def causal_mask(
-    plan: FacePlan,   # the faces; noise is switched off, it is the same on both sides anyway
+    plan: FacePlan,   # the faces; noise is switched off: it is the same on both sides, but rounding would leave traces
     action_unit: str, # such as 'AU12'
     size: int = 64,   # side in pixels
     samples: int = 2, # per pixel and axis

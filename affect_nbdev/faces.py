@@ -26,7 +26,7 @@ from .plan import FacePlan
 from .render import draw
 from .tables import FaceTable
 
-# %% ../nbs/03_faces.ipynb #928bfac4
+# %% ../nbs/03_faces.ipynb #961a6d94
 @dataclass(frozen=True)
 class DrawnRecipe:
     "What the drawn data set is made of; any change makes another data set."
@@ -36,7 +36,7 @@ class DrawnRecipe:
     per_person: int = 2     # faces of each person
     size: int = 64          # side of the pictures in pixels
     samples: int = 2        # per pixel and axis: smooth edges
-    difficulty: float = .2   # of the circumstances, 0 to 1
+    difficulty: float = .25  # of the circumstances, 0 to 1
     noise: float = 0.       # of the labels, see `spoil_labels`; training faces only
     missing: float = 0.     # share of labels that go missing; training faces only
     seed: int = 2026

@@ -89,7 +89,7 @@ def draw_into(
     frame.to_csv(folder / 'faces.csv', index=False)
     write_json(folder / 'recipe.json', dict(recipe=asdict(recipe), digest=recipe_digest(recipe), files={name: digest(folder / name) for name in FILES}))
 
-# %% ../nbs/03_faces.ipynb #7b2a4e80
+# %% ../nbs/03_faces.ipynb #d51663b5
 _checked: set[str] = set() # folders whose files this process has compared with their digests
 
 def read_drawn(
@@ -100,7 +100,7 @@ def read_drawn(
     try:
         kept = json.loads((folder / 'recipe.json').read_text(encoding='utf-8'))
         pixels = np.load(folder / 'pixels.npy', mmap_mode='r', allow_pickle=False)
-        frame = pd.read_csv(folder / 'faces.csv', float_precision='round_trip')
+        frame = pd.read_csv(folder / 'faces.csv')
         total = recipe.train + recipe.validation + recipe.test
         if kept['digest'] != recipe_digest(recipe) or pixels.shape != (total, recipe.size, recipe.size, 3) or len(frame) != total: return None
         if str(folder) not in _checked and any(digest(folder / name) != kept['files'][name] for name in FILES): return None

@@ -87,7 +87,7 @@ def describe_run(
                 machine=dict(system=platform.platform(terse=True), processor=platform.machine(), threads=torch.get_num_threads(),
                              device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type), **more)
 
-# %% ../nbs/24_runs.ipynb #736b7cf4
+# %% ../nbs/24_runs.ipynb #a6374e3c
 def write_history(
     path: Path, # history.csv
     history: History, # at least one epoch
@@ -99,7 +99,7 @@ def read_history(
     path: Path, # history.csv
 ) -> History:
     "The diary a run wrote; `AffectError` if it is missing or no diary."
-    try: frame = pd.read_csv(path, float_precision='round_trip')
+    try: frame = pd.read_csv(path)
     except FileNotFoundError as error: raise AffectError(f'{path}: no such file') from error
     except (ValueError, OSError) as error: raise AffectError(f'{path}: cannot be read as CSV ({" ".join(str(error).split())})') from error
     if not {'epoch', 'score'} <= set(frame): raise AffectError(f'{path}: is no history of a run, it lacks epoch or score')

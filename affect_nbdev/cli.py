@@ -44,7 +44,7 @@ def affect():
 
     Start with: affect demo --quick"""
 
-# %% ../nbs/90_cli.ipynb #19f9a13a
+# %% ../nbs/90_cli.ipynb #5c9b68de
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help='Of everything random; the same seed gives the same run on the same machine.')]
 Out = Annotated[Path, typer.Option(help='Folder to be.')]
 
@@ -65,7 +65,7 @@ def say_scores(
 
 @app.command(short_help='Draw faces, train, judge, explain, write a report.')
 def demo(out: Out = Path('affect-demo'),
-         quick: Annotated[bool, typer.Option('--quick', help='Fewer faces and a smaller network: below a minute.')] = False,
+         quick: Annotated[bool, typer.Option('--quick', help='Fewer faces and epochs: below a minute.')] = False,
          seed: Seed = 0):
     """Draw faces, train a network, judge it on people it never saw, explain every head, write a report.
 
@@ -137,11 +137,11 @@ def splits_of(
     if lacking: raise AffectError(f"no faces in split {' and '.join(lacking)}: the column 'split' of labels.csv has {', '.join(sorted(there))}")
     return {split: faces.split(split) for split in ('train', 'validation', 'test') if split in there}
 
-# %% ../nbs/90_cli.ipynb #7b2d5afe
+# %% ../nbs/90_cli.ipynb #ec8deb55
 @app.command(short_help='Train a network and keep it in a run folder.')
 def train(out: Out, data: Data = 'drawn',
           model: Annotated[str, typer.Option(help='Trunk: tiny (.3 M parameters), small (1.2 M) or 50 (SE-ResNet-50, 26 M).')] = 'small',
-          epochs: Annotated[int, typer.Option(min=1, help='Times through the training faces.')] = 10,
+          epochs: Annotated[int, typer.Option(min=1, help='Times through the training faces.')] = 12,
           batch_size: Annotated[int, typer.Option(min=2, help='Faces per step.')] = 32,
           lr: Annotated[float, typer.Option(help='Highest learning rate.')] = 4e-3,
           size: Annotated[int, typer.Option(min=16, max=512, help='Pixels: height and width the network sees.')] = 64,

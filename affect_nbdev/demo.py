@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MADE', 'BASELINE', 'NOTE', 'SEEN', 'RECIPES', 'names_in', 'free_or_demo', 'workplace', 'heads_figure',
-           'scores_section', 'repeat_section', 'show_test_faces', 'pointing_section', 'explain_heads', 'demo',
-           'write_demo']
+           'scores_section', 'repeat_section', 'show_test_faces', 'pointing_section', 'one_thread', 'explain_heads',
+           'demo', 'write_demo']
 
-# %% ../nbs/33_demo.ipynb #004c00d0
-import html, os, shutil, time, torch, matplotlib.pyplot as plt, pandas as pd
+# %% ../nbs/33_demo.ipynb #c399899c
+import html, os, shutil, time, torch, matplotlib.pyplot as plt, numpy as np, pandas as pd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,11 +79,12 @@ def heads_figure(
     plt.close(figure) # it goes into the page, not on the screen
     return figure
 
-# %% ../nbs/33_demo.ipynb #6dc533fa
+# %% ../nbs/33_demo.ipynb #4c421157
 NOTE = """<p class="note">All faces here, those it learnt from and those it is judged on, are <b>drawn by this package</b>. The scores say how
 well the network reads these drawings, not how well it reads people. Valence and arousal of a drawn face follow a written formula of its action
 units and expression: a convention, neither a feeling nor a human rating.</p>"""
-SEEN = """<p>Each map says which pixels raised (red) or lowered (blue) one output, compared with a picture of one colour. What to see: whether an
+SEEN = """<p>Each map says which pixels raised (red) or lowered (blue) one output, compared with a picture of one colour. The faces are those of
+their expression that show most action units, by label, not by result. What to see: whether an
 action unit's map lies where that action unit acts. What it does not show: that the network would be right on another face, or why a person
 looks the way they do.</p>"""
 
@@ -128,37 +129,51 @@ def pointing_section(
     plt.close(figure)
     return text + f'<figure>{embedded(figure, "how often the maps point at their action units")}</figure>'
 
-# %% ../nbs/33_demo.ipynb #2e85a8db
-RECIPES = {False: ('small', dict(epochs=10)), True: ('tiny', dict(epochs=6))} # quick or not: trunk, recipe
+# %% ../nbs/33_demo.ipynb #7bf19ebb
+@contextmanager
+def one_thread() -> Iterator[None]:
+    "Torch computes with one thread inside, and with as many as before afterwards."
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(before)
+
+# %% ../nbs/33_demo.ipynb #6ae60a01
+RECIPES = {False: ('tiny', dict(epochs=12)), True: ('tiny', dict(epochs=7))} # quick or not: trunk, recipe
 
 def explain_heads(
     model: MTANet, # in eval mode
-    examples: FaceTable, # one face per expression
+    faces: FaceTable, # of the test people, with pixels of the network's size
     expressions: tuple[str, ...], # which of them to explain
 ) -> dict[str, Figure]:
-    "A figure of all heads for the first face of each expression, by expression."
-    pixels = torch.from_numpy(examples.pixels).permute(0, 3, 1, 2)
-    rows = {name: row for row, name in enumerate(examples.frame['expression']) if name in expressions}
-    return {name: heads_figure(model, pixels[row], f'every output for one drawn test face, label: {name}') for name, row in rows.items()}
+    "A figure of all heads by expression: for the first face of it that shows most action units, by label, not by result."
+    space, labels, figures = model.space, faces.labels(model.space), {}
+    shown = (labels.action_units == 1).sum(1)
+    for name in expressions:
+        row = int(shown.where(labels.expression == space.expressions.index(name), -1).argmax())
+        units = ' '.join(unit for unit, on in zip(space.action_units, labels.action_units[row]) if on == 1) or 'no action unit'
+        picture = torch.from_numpy(np.array(faces.pixels[row])).permute(2, 0, 1)
+        figures[name] = heads_figure(model, picture, f'every output for one drawn test face; label: {name}, {units}')
+    return figures
 
-# %% ../nbs/33_demo.ipynb #e29e1202
+# %% ../nbs/33_demo.ipynb #cf0951c1
 def demo(
     out: str | Path = 'affect-demo', # the folder to be: new, empty, or an earlier demo, which is replaced at the end
-    quick: bool = False, # fewer faces, a smaller network, within a minute
+    quick: bool = False, # fewer faces and epochs, within a minute
     seed: int = 0, # of weights, order, augmentation
     progress: bool = True, # bars on standard error
 ) -> tuple[Path, dict]: # report.html, and the form of metrics.json
     "Drawn faces, a trained network, its scores on people it never saw, a map for each head, and a page that shows it all."
     started, (trunk, choices) = time.perf_counter(), RECIPES[quick]
     command = f'affect demo{" --quick" if quick else ""} --seed {seed}'
-    with workplace(out) as folder:
+    with workplace(out) as folder, one_thread():
         faces = drawn_faces(recipe=QUICK if quick else FULL, progress=progress)
         tables = {split: faces.split(split) for split in ('train', 'validation', 'test')}
         model = new_network(trunk, DRAWN, seed)
         history, metrics = learn(model, tables, Recipe(seed=seed, **choices), folder, progress, command='affect demo', quick=quick)
         examples = tables['test'].select(one_per_expression(tables['test'].labels(DRAWN)))
-        heads = explain_heads(model, examples, ('happiness',) if quick else ('happiness', 'anger', 'surprise'))
-        metrics['saliency'] = pointing_scores(model, tables['test'], faces=16 if quick else 32, steps=8)
+        heads = explain_heads(model, tables['test'], ('happiness',) if quick else ('happiness', 'anger', 'surprise'))
+        metrics['saliency'] = pointing_scores(model, tables['test'], faces=16 if quick else 48, steps=8)
         write_demo(folder, history, metrics, show_test_faces(model, examples), heads, command, time.perf_counter() - started)
     return Path(out)/'report.html', metrics
 

@@ -169,7 +169,7 @@ def flat(
         else: pairs.append((above + name, f'{value:.6g}' if isinstance(value, float) else str(value)))
     return pairs
 
-# %% ../nbs/32_report.ipynb #11b88971
+# %% ../nbs/32_report.ipynb #f484084a
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5d6873; --line: #d9dee3; --ground: #fff; --card: #f5f7f9; --bar: #0072b2 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --soft: #9aa6b2; --line: #38424c; --ground: #14181c; --card: #1d2329; --bar: #56b4e9 } }
@@ -186,8 +186,8 @@ th { color: var(--soft) } .beside { display: flex; flex-wrap: wrap; gap: 0 3rem 
 .bar { display: inline-block; position: relative; width: 9rem; height: .6rem; background: var(--line); margin-left: .4rem }
 .bar b { position: absolute; inset: 0 auto 0 0; background: var(--bar) } .bar i { position: absolute; top: -.15rem; height: .9rem; border-left: 2px solid var(--ink) }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(25rem, 1fr)); gap: 1rem; margin: 1.2rem 0 }
-.card { display: flex; gap: 1rem; background: var(--card); border-radius: 6px; padding: .8rem; font-size: .92rem } .card img { border-radius: 4px }
-.card td, .card th { padding-right: .7rem; font-size: .85rem } pre { background: var(--card); padding: .7rem 1rem; overflow-x: auto; border-radius: 6px }
+.card { display: flex; gap: 1rem; align-items: flex-start; background: var(--card); border-radius: 6px; padding: .8rem; font-size: .92rem } .card img { border-radius: 4px }
+.card td, .card th { padding-right: .7rem; font-size: .85rem; overflow-wrap: normal } pre { background: var(--card); padding: .7rem 1rem; overflow-x: auto; border-radius: 6px }
 summary { cursor: pointer; color: var(--soft) } td:first-child { white-space: nowrap; overflow-wrap: normal }
 @media (max-width: 30rem) { td:first-child { white-space: normal } .cards { grid-template-columns: 1fr } .card { flex-wrap: wrap } }
 """

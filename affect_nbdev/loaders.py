@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['boxes_of', 'cut', 'FaceDataset', 'normalise', 'Augment', 'as_it_is', 'face_loader', 'decoded']
 
-# %% ../nbs/07_loaders.ipynb #fa34289b
+# %% ../nbs/07_loaders.ipynb #bc031ad5
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch

@@ -6,13 +6,13 @@
 __all__ = ['PACKAGES', 'weights_digest', 'write_weights', 'read_weights', 'network_of', 'describe_run', 'write_history',
            'read_history', 'save_run', 'save_each_epoch', 'Run', 'read_json', 'load_run']
 
-# %% ../nbs/24_runs.ipynb #16620e0b
+# %% ../nbs/24_runs.ipynb #e9897bb1
 import dataclasses, json, platform, torch, pandas as pd
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from .files import digest, write_json, write_text, written_aside
 from .labels import AffectError
@@ -20,7 +20,7 @@ from .mtanet import MTANet
 from .tables import FaceTable
 from .training import History, Recipe, device_of
 
-# %% ../nbs/24_runs.ipynb #0a574a1a
+# %% ../nbs/24_runs.ipynb #95967f41
 def weights_digest(
     state: dict[str, Tensor], # name -> tensor, on the CPU
 ) -> str:
@@ -33,7 +33,7 @@ def write_weights(
 ) -> None:
     "All parameters and buffers as safetensors, their digest in the header; `AffectError` if the place cannot be written."
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with written_aside(path) as aside: save_file(state, aside, metadata=dict(sha256=weights_digest(state)))
+    with written_aside(path) as aside: aside.write_bytes(save(state, dict(sha256=weights_digest(state))))
 
 # %% ../nbs/24_runs.ipynb #2ee42258
 def read_weights(

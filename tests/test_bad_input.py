@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from command import AFFECT, affect, data, quick, refused, run, train_words  # noqa: F401  (data and run are fixtures)
+from command import AFFECT, affect, quick, refused, train_words
 from PIL import Image
 
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from command import AFFECT, affect, data, quick, refused, run, train_words  # noqa: F401  (data and run are fixtures)
+from command import AFFECT, affect, quick, refused, train_words
 from matplotlib import cbook
 from PIL import Image
 

@@ -44,10 +44,11 @@ def affect():
 
     Start with: affect demo --quick"""
 
-# %% ../nbs/90_cli.ipynb #5c9b68de
+# %% ../nbs/90_cli.ipynb #6d421348
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help='Of everything random; the same seed gives the same run on the same machine.')]
 Out = Annotated[Path, typer.Option(help='Folder to be.')]
 
+# %% ../nbs/90_cli.ipynb #12562458
 def say_scores(
     metrics: dict, # the form of metrics.json
     short: bool = False, # only the scores that are usually quoted
@@ -63,6 +64,7 @@ def say_scores(
     for head in ('action_units', 'expression'):
         if len(each := f1_table(metrics, head)): typer.echo(); show(each, name='F1')
 
+# %% ../nbs/90_cli.ipynb #9f1c3eca
 @app.command(short_help='Draw faces, train, judge, explain, write a report.')
 def demo(out: Out = Path('affect-demo'),
          quick: Annotated[bool, typer.Option('--quick', help='Fewer faces and epochs: below a minute.')] = False,
@@ -79,7 +81,7 @@ def demo(out: Out = Path('affect-demo'),
     say_scores(metrics, short=True)
     typer.echo(f'report: {report}')
 
-# %% ../nbs/90_cli.ipynb #853e77c9
+# %% ../nbs/90_cli.ipynb #839cfa6a
 Data = Annotated[str, typer.Option(help="'drawn' for the faces this package draws, or a folder with pictures and a labels.csv "
                                         '(columns image, split, valence, arousal, expression, AU1 ...).')]
 
@@ -104,6 +106,7 @@ def account(
     "What was left out or is odd, on standard error; nothing if all went well."
     if report.dropped or report.notes: typer.echo(f'{what}:\n{report}', err=True)
 
+# %% ../nbs/90_cli.ipynb #d2eaa717
 def cut_out(
     faces, # FaceTable
     size: int, # side of the pictures in pixels

@@ -85,7 +85,7 @@ def bars(
                    for name, network, constant in frame.itertuples(index=False))
     return f'<figure class="table"><figcaption>{html.escape(caption)}</figcaption><table>{rows}</table></figure>'
 
-# %% ../nbs/32_report.ipynb #73d5d827
+# %% ../nbs/32_report.ipynb #7d52ec5b
 COLOURS = {'valence': '#0072B2', 'arousal': '#56B4E9', 'action units': '#E69F00', 'expression': '#009E73'} # Okabe and Ito 2008
 CURVES = {'valence_ccc': ('valence', 'CCC'), 'arousal_ccc': ('arousal', 'CCC'),
           'action_units_f1': ('action units', 'mean F1'), 'expression_f1': ('expression', 'mean F1')}
@@ -102,6 +102,7 @@ def draw_losses(
             if loss.notna().any(): axes.plot(history['epoch'], loss, line, marker='.', color=colour, label=label)
     axes.set(title='loss by task', xlabel='epoch', ylabel='loss (no unit, lower is better)')
 
+# %% ../nbs/32_report.ipynb #1762e5ad
 def learning_figure(
     history: pd.DataFrame, # one row per epoch: history.csv, or `History.frame()`
     faces: str = 'validation faces', # which faces, and how many

@@ -216,7 +216,7 @@ def predict(run: RunFolder, pictures: Pictures, as_json: Annotated[bool, typer.O
         typer.echo(as_json_line(answer, space) if as_json else as_row(answer, space, width))
     if 'error' in told: raise typer.Exit(2)
 
-# %% ../nbs/90_cli.ipynb #749078c0
+# %% ../nbs/90_cli.ipynb #7585e203
 @app.command(short_help='Which pixels drive an output.')
 def explain(run: RunFolder, picture: Annotated[Path, typer.Argument(metavar='PICTURE', show_default=False, help='A picture.')],
             out: Annotated[Path, typer.Option(help='Figure to be: .png, .pdf, .svg ...')],
@@ -230,13 +230,13 @@ def explain(run: RunFolder, picture: Annotated[Path, typer.Argument(metavar='PIC
 
     \b
     Example: affect explain affect-demo photo.jpg --column AU12 --column happiness --out smile.png"""
-    os.environ.setdefault('MPLBACKEND', 'agg')
-    import torch
-    from affect_nbdev.files import written_aside
+    os.environ.setdefault('MPLBACKEND', 'agg'); import torch
+    from affect_nbdev.files import written_aside; from affect_nbdev.labels import unknown
     from affect_nbdev.photos import box_of, explained, face_of, size_of
     from affect_nbdev.runs import load_run
-    loaded = load_run(run)
-    columns = list(dict.fromkeys(column or loaded.model.space.columns))
+    from affect_nbdev.saliency import METHODS
+    if method not in METHODS: raise unknown('method', method, list(METHODS))
+    loaded = load_run(run); columns = list(dict.fromkeys(column or loaded.model.space.columns))
     for name in columns: loaded.model.space.index(name)
     figure_kind(out)
     with written_aside(out) as aside:

@@ -64,10 +64,10 @@ def say_scores(
     for head in ('action_units', 'expression'):
         if len(each := f1_table(metrics, head)): typer.echo(); show(each, name='F1')
 
-# %% ../nbs/90_cli.ipynb #9f1c3eca
+# %% ../nbs/90_cli.ipynb #6e54c1c1
 @app.command(short_help='Draw faces, train, judge, explain, write a report.')
 def demo(out: Out = Path('affect-demo'),
-         quick: Annotated[bool, typer.Option('--quick', help='Fewer faces and epochs: below a minute.')] = False,
+         quick: Annotated[bool, typer.Option('--quick', help='Fewer faces and epochs: about a minute, drawing included.')] = False,
          seed: Seed = 0):
     """Draw faces, train a network, judge it on people it never saw, explain every head, write a report.
 

@@ -156,10 +156,10 @@ def explain_heads(
         figures[name] = heads_figure(model, picture, f'every output for one drawn test face; label: {name}, {units}')
     return figures
 
-# %% ../nbs/33_demo.ipynb #cf0951c1
+# %% ../nbs/33_demo.ipynb #10b6c1ca
 def demo(
     out: str | Path = 'affect-demo', # the folder to be: new, empty, or an earlier demo, which is replaced at the end
-    quick: bool = False, # fewer faces and epochs, within a minute
+    quick: bool = False, # fewer faces and epochs, about a minute
     seed: int = 0, # of weights, order, augmentation
     progress: bool = True, # bars on standard error
 ) -> tuple[Path, dict]: # report.html, and the form of metrics.json

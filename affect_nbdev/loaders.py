@@ -86,7 +86,7 @@ class Augment(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor: return self.steps(images).clamp(-1, 1)
 
-# %% ../nbs/07_loaders.ipynb #2964d826
+# %% ../nbs/07_loaders.ipynb #4dce7b27
 def as_it_is(
     batch: tuple[Tensor, Affect],  # what `FaceDataset.__getitems__` gives
 ) -> tuple[Tensor, Affect]:
@@ -102,12 +102,14 @@ def face_loader(
     train: bool = False,  # a new order each epoch and no incomplete last batch; else the table's order, all faces
     seed: int = 0,  # of the order
     workers: int = 0,  # processes that read files; 0 for pictures in memory
+    draws: int | None = None,  # faces an epoch, drawn anew each time with replacement; None: each face once
 ) -> DataLoader:
     "Batches (uint8 (B, 3, size, size), Affect of B labels); AffectError for a table without faces."
     if not len(table): raise AffectError(f'{table.folder}: no faces to load')
     dataset, order = FaceDataset(table, space, size), torch.Generator().manual_seed(seed)
-    sampler = RandomSampler(dataset, generator=order) if train else SequentialSampler(dataset)
-    return DataLoader(dataset, batch_size, sampler=sampler, drop_last=train and len(dataset) > batch_size,
+    at_random = RandomSampler(dataset, replacement=draws is not None, num_samples=draws, generator=order)
+    sampler = at_random if train or draws else SequentialSampler(dataset)
+    return DataLoader(dataset, batch_size, sampler=sampler, drop_last=train and len(sampler) > batch_size,
                       collate_fn=as_it_is, num_workers=workers, persistent_workers=workers > 0,
                       pin_memory=torch.cuda.is_available(), generator=torch.Generator())
 

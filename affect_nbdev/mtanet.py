@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['TRUNKS', 'branch', 'Neck', 'NoHead', 'Heads', 'describe_trunk', 'build_trunk', 'read_configuration', 'MTANet']
 
-# %% ../nbs/12_mtanet.ipynb #f49890f3
+# %% ../nbs/12_mtanet.ipynb #cce476bd
 import torch
 from torch import Tensor, nn
 
 from .labels import ABAW2020, Affect, AffectError, LabelSpace
+from .resnext import ResNeXt
 from .seresnet import SEResNet, Trunk, seresnet50
 
 # %% ../nbs/12_mtanet.ipynb #fcf28720
@@ -60,8 +61,8 @@ class Heads(nn.Module):
         "Valence and arousal as they are, logits for the rest."
         return Affect(self.valence_arousal(x), self.action_units(x), self.expression(x))
 
-# %% ../nbs/12_mtanet.ipynb #d30748a1
-TRUNKS = dict(SEResNet=SEResNet)  # the kinds of trunk a description may name
+# %% ../nbs/12_mtanet.ipynb #c19245a2
+TRUNKS = dict(SEResNet=SEResNet, ResNeXt=ResNeXt)  # the kinds of trunk a description may name
 
 def describe_trunk(
     trunk: nn.Module, # of a kind in `TRUNKS`, else `AffectError`
@@ -93,7 +94,7 @@ def read_configuration(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AffectError(f'this is no configuration of an MTANet ({type(error).__name__}: {error})') from error
 
-# %% ../nbs/12_mtanet.ipynb #626e72d5
+# %% ../nbs/12_mtanet.ipynb #9dcba9f2
 class MTANet(nn.Module):
     "A multi-task network for affect: trunk, neck and three heads (Zhang and Gu 2020, arXiv 2002.00606)."
     def __init__(self,
@@ -105,11 +106,16 @@ class MTANet(nn.Module):
         super().__init__()
         self.space, self.arguments = space, dict(neck=neck, dropout=dropout)
         self.trunk = seresnet50() if trunk is None else trunk
-        self.neck, self.heads = Neck(self.trunk.channels[-1], neck, dropout), Heads(2 * neck, space)
+        self.neck, self.width = Neck(self.trunk.channels[-1], neck, dropout), 2 * neck
+        self.heads = Heads(self.width, space)
 
-    def forward(self, x: Tensor) -> Affect: # pictures (batch, 3, h, w) in [-1, 1] -> (batch, 2), (batch, A), (batch, E)
-        "Valence and arousal as they are, logits for the rest; `AffectError` for pictures the trunk cannot take."
-        return self.heads(self.neck(self.trunk(x)))
+    def features(self, x: Tensor) -> Tensor: # pictures (batch, 3, h, w) in [-1, 1] -> (batch, width)
+        "What all heads read; `AffectError` for pictures the trunk cannot take."
+        return self.neck(self.trunk(x))
+
+    def forward(self, x: Tensor) -> Affect: # pictures, as `features` takes them -> (batch, 2), (batch, A), (batch, E)
+        "Valence and arousal as they are, logits for the rest."
+        return self.heads(self.features(x))
 
     def configuration(self) -> dict:
         "How it was made, for JSON; `from_configuration` makes it again."

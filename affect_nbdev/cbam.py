@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['ChannelAttention', 'SpatialAttention', 'CBAM']
 
-# %% ../nbs/10b_cbam.ipynb #c34aaee1
+# %% ../nbs/10b_cbam.ipynb #d31a4037
 import torch
 from torch import Tensor, nn
 
-# %% ../nbs/10b_cbam.ipynb #cba8eb2b
+from .labels import AffectError
+
+# %% ../nbs/10b_cbam.ipynb #21d8ecc8
 class ChannelAttention(nn.Module):
     "Each channel multiplied by a gate in (0, 1) computed from the means and the maxima of all channels (Woo et al. 2018, equation 2)."
     def __init__(self,
-        channels: int,        # channels of the map, in and out
-        reduction: int = 16,  # how much narrower the middle layer is; at least one channel stays
+        channels: int,        # channels of the map, in and out, 1 or more
+        reduction: int = 16,  # how much narrower the middle layer is, 1 or more; at least one channel stays
     ):
         super().__init__()
+        if min(channels, reduction) < 1: raise AffectError(f'channels and reduction must be above 0, not {channels} and {reduction}')
         narrow = max(1, channels // reduction)
         self.reduce, self.expand = nn.Conv2d(channels, narrow, 1, bias=False), nn.Conv2d(narrow, channels, 1, bias=False)
         self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
@@ -32,13 +35,14 @@ class ChannelAttention(nn.Module):
         "The map with each channel multiplied by its gate."
         return x * self.gates(x)
 
-# %% ../nbs/10b_cbam.ipynb #bbf67359
+# %% ../nbs/10b_cbam.ipynb #0a452a93
 class SpatialAttention(nn.Module):
     "Each place multiplied by a number in (0, 1) computed from mean and maximum over the channels around it (Woo et al. 2018, equation 3)."
     def __init__(self,
         kernel: int = 7, # side of the window, odd
     ):
         super().__init__()
+        if kernel < 1 or kernel % 2 == 0: raise AffectError(f'the window of a mask must have an odd side, not {kernel}')
         self.conv, self.sigmoid = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False), nn.Sigmoid()
 
     def mask(self,

@@ -78,7 +78,7 @@ def predict(
         valence_arousal, action_units, expression = model(images.to(device_of(model)))
     return Affect(valence_arousal.clamp(-1, 1), action_units.sigmoid(), expression.softmax(-1))
 
-# %% ../nbs/22c_judging.ipynb #631872f7
+# %% ../nbs/22c_judging.ipynb #525f3c9b
 def selection_score(
     metrics: dict, # as `evaluate` returns them
 ) -> float:
@@ -86,5 +86,5 @@ def selection_score(
     dimensions = [metrics[name]['ccc'] for name in ('valence', 'arousal') if metrics[name]['ccc'] is not None]
     tasks = [sum(dimensions) / len(dimensions) if dimensions else None, metrics['action_units']['f1_macro'], metrics['expression']['f1_macro']]
     tasks = [task for task in tasks if task is not None]
-    if not tasks: raise AffectError('no task can be scored: the validation faces have no labels the network knows')
+    if not tasks: raise AffectError('no task can be scored on the validation faces: CCC needs two different ratings, F1 one label the network knows')
     return sum(tasks) / len(tasks)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PACKAGES', 'weights_digest', 'write_weights', 'read_weights', 'network_of', 'describe_run', 'write_history',
-           'read_history', 'save_run', 'save_each_epoch', 'Run', 'read_json', 'load_run']
+           'read_history', 'account_of', 'save_run', 'save_each_epoch', 'Run', 'read_json', 'load_run']
 
-# %% ../nbs/24_runs.ipynb #e9897bb1
+# %% ../nbs/24_runs.ipynb #2ebd39ed
 import dataclasses, json, platform, torch, pandas as pd
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -15,10 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from .files import digest, write_json, write_text, written_aside
+from .judging import device_of
 from .labels import AffectError
 from .mtanet import MTANet
 from .tables import FaceTable
-from .training import History, Recipe, device_of
+from .recipe import Recipe
+from .training import History
 
 # %% ../nbs/24_runs.ipynb #95967f41
 def weights_digest(
@@ -105,7 +107,18 @@ def read_history(
     if not {'epoch', 'score'} <= set(frame): raise AffectError(f'{path}: is no history of a run, it lacks epoch or score')
     return History(frame.astype(object).where(frame.notna(), None).to_dict('records'))
 
-# %% ../nbs/24_runs.ipynb #3bae5e6d
+# %% ../nbs/24_runs.ipynb #30c83d86
+def account_of(
+    history: History, # at least one epoch
+) -> dict: # for the manifest
+    "How a training went: epochs, which of them is kept, steps, seconds, seconds a step, and the most memory in GiB."
+    def total(name): return sum(row.get(name) or 0 for row in history.rows)
+    steps, memory = total('steps'), max((row.get('memory') or 0 for row in history.rows), default=0)
+    return dict(epochs=len(history.rows), best_epoch=None if history.best is None else history.rows[history.best]['epoch'],
+                interrupted=history.interrupted, steps=steps, seconds=round(total('seconds'), 1),
+                seconds_per_step=round(total('training_seconds') / steps, 4) if steps else None, memory=round(memory, 2) or None)
+
+# %% ../nbs/24_runs.ipynb #5899bb4d
 def save_run(
     folder: str | Path, # made if missing
     model: MTANet, # its weights
@@ -114,12 +127,10 @@ def save_run(
     metrics: dict | None = None, # on faces never seen, if it has been judged
 ) -> None:
     "Write a run, each file whole or not at all; `AffectError` if the folder cannot be written."
-    folder, best = Path(folder), history.best
+    folder = Path(folder)
     write_weights(folder/'model.safetensors', model)
     (folder/'metrics.json').unlink(missing_ok=True)
-    training = dict(epochs=len(history.rows), best_epoch=None if best is None else history.rows[best]['epoch'], interrupted=history.interrupted,
-                    seconds=round(sum(row.get('seconds') or 0 for row in history.rows), 1))
-    write_json(folder/'manifest.json', manifest | dict(training=training))
+    write_json(folder/'manifest.json', manifest | dict(training=account_of(history)))
     write_history(folder/'history.csv', history)
     if metrics is not None: write_json(folder/'metrics.json', metrics)
 

@@ -6,7 +6,7 @@
 __all__ = ['own_stream', 'History', 'diary_row', 'peak_memory', 'batch_losses', 'train_epoch', 'check_labels', 'prepare',
            'epoch_row', 'fit']
 
-# %% ../nbs/23_training.ipynb #02084907
+# %% ../nbs/23_training.ipynb #3ea0089b
 import copy, math, sys, time, torch, pandas as pd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from .labels import Affect, AffectError, LabelSpace, to_device
 from .loaders import Augment, face_loader, normalise
 from .losses import task_losses
 from .metrics import score
-from .recipe import SCHEDULES, Recipe, optimiser_of
+from .recipe import OURS, SCHEDULES, Recipe, optimiser_of
 from .surgery import WEIGHTINGS
 from .tables import FaceTable
 from .weighting import Weighting
@@ -88,7 +88,7 @@ def batch_losses(
         logits = model.heads(features)
     return task_losses(Affect(*(part.float() for part in logits)), labels), features
 
-# %% ../nbs/23_training.ipynb #681d9bbf
+# %% ../nbs/23_training.ipynb #6d345ed1
 def train_epoch(
     model: nn.Module, # in training mode afterwards
     weighting: Weighting, # fills the gradients from the losses by task
@@ -107,24 +107,22 @@ def train_epoch(
         losses, features = batch_losses(model, augment(normalise(images.to(device))), to_device(labels, device), recipe.precision)
         scaled = {task: coefficients[task] * loss for task, loss in losses.items() if coefficients[task]}
         if scaled:
-            if not math.isfinite(total := sum(scaled.values()).item()):
-                raise AffectError(f'epoch {epoch + 1}, batch {number + 1}: the loss is {total}; a lower lr may help')
-            optimiser.zero_grad()
-            weighting.backward(scaled, features)
+            if not math.isfinite(total := sum(scaled.values()).item()): raise AffectError(f'epoch {epoch + 1}, batch {number + 1}: the loss is {total}; a lower lr may help')
+            optimiser.zero_grad(); weighting.backward(scaled, features)
             if recipe.clip: nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimiser.step()
-        on_batch()
         for task, loss in losses.items(): seen.setdefault(task, []).append(loss.detach())
-    weighting.end_epoch()
+        on_batch()
     return {task: torch.stack(values).mean().item() for task, values in seen.items()}
 
-# %% ../nbs/23_training.ipynb #4a80de2f
+# %% ../nbs/23_training.ipynb #f2ab5f7c
 def check_labels(
     table: FaceTable, # to train on or to judge with
     space: LabelSpace, # what the network knows
     what: str, # name of the table, for the message
 ) -> None:
-    "`AffectError` unless at least one face has at least one label the network knows."
+    "`AffectError` unless at least one face has at least one label the network knows; for training there must be two faces."
+    if what == 'training' and len(table) < 2: raise AffectError('training needs two faces: batch norm and CCC compare them')
     labels = table.labels(space)
     if not ((labels.expression >= 0).any() or any((~part.isnan()).any() for part in labels[:2])):
         raise AffectError(f'the {what} faces have no label that the network knows')
@@ -146,7 +144,7 @@ def prepare(
     return dict(weighting=weighting, batches=batches, optimiser=optimiser, augment=augment, recipe=recipe,
                 rate=lambda step: recipe.lr * schedule(step, steps, recipe.epochs))
 
-# %% ../nbs/23_training.ipynb #83687933
+# %% ../nbs/23_training.ipynb #593f53fe
 def epoch_row(
     model: nn.Module, # in training
     run: dict, # as `prepare` returns it
@@ -158,23 +156,24 @@ def epoch_row(
     recipe, started = run['recipe'], time.perf_counter()
     seed = recipe.seed * 10_000 + epoch
     with own_stream(seed): losses = train_epoch(model, **run, epoch=epoch, on_batch=on_batch)
-    trained = time.perf_counter() - started
-    judged = outputs(model, validation, recipe.size, draws=recipe.validation_draws, seed=seed)
+    trained, weights = time.perf_counter() - started, run['weighting'].weights()
+    run['weighting'].end_epoch()
+    judged = outputs(model, validation, recipe.size, draws=recipe.validation_draws, seed=recipe.seed)
     return diary_row(epoch, losses, *judged, model.space) | dict(
         lr=run['optimiser'].param_groups[0]['lr'], steps=len(run['batches']), memory=peak_memory(device_of(model)),
         training_seconds=trained, seconds=time.perf_counter() - started,
-        **{f'weight_{task}': weight for task, weight in run['weighting'].weights().items()})
+        **{f'weight_{task}': weight for task, weight in weights.items()})
 
-# %% ../nbs/23_training.ipynb #97d8b9a9
+# %% ../nbs/23_training.ipynb #d160defa
 def fit(
     model: nn.Module, # pictures to an Affect, with `.space`; holds the best weights afterwards, in eval mode
     train: FaceTable, # faces to learn from
     validation: FaceTable, # other people, to choose the epoch
-    recipe: Recipe = Recipe(), # all choices
+    recipe: Recipe = OURS, # all choices
     progress: bool = True, # a bar on standard error
     on_epoch: Callable[[History], None] | None = None, # called after each epoch; the network then holds that epoch's weights
 ) -> History:
-    "Train, judge after each epoch, keep the best epoch by `selection_score`. The same call on the same machine gives the same weights."
+    "Train, judge after each epoch, keep the best epoch by `selection_score`. The same call on the same machine gives the same weights. `AffectError` for what cannot be trained on, and for a loss that is not finite."
     for table, what in ((train, 'training'), (validation, 'validation')): check_labels(table, model.space, what)
     run, history, best = prepare(model, train, recipe), History(), None
     try:
@@ -187,6 +186,7 @@ def fit(
     except KeyboardInterrupt:
         if best is None: raise
         history.interrupted = True
-    model.load_state_dict(best)
-    model.eval()
+    finally:
+        if best is not None: model.load_state_dict(best)
+        model.eval()
     return history

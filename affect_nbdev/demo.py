@@ -7,7 +7,7 @@ __all__ = ['MADE', 'BASELINE', 'NOTE', 'SEEN', 'RECIPES', 'names_in', 'free_or_d
            'scores_section', 'repeat_section', 'show_test_faces', 'pointing_section', 'one_thread', 'explain_heads',
            'demo', 'write_demo']
 
-# %% ../nbs/33_demo.ipynb #c399899c
+# %% ../nbs/33_demo.ipynb #1da92e07
 import html, os, shutil, time, torch, matplotlib.pyplot as plt, numpy as np, pandas as pd
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,9 @@ from .runs import read_json
 from .saliency import attribute, show_heads
 from .saliency_scores import pointing_figure, pointing_scores
 from .tables import FaceTable
-from .training import History, Recipe, predict
+from .judging import predict
+from .recipe import Recipe
+from .training import History
 
 # %% ../nbs/33_demo.ipynb #54142049
 MADE = {'report.html', 'metrics.json', 'manifest.json', 'history.csv', 'model.safetensors', 'learning.png', 'saliency.png'}

@@ -6,7 +6,7 @@
 __all__ = ['Tell', 'UNITS', 'pictures_in', 'print_error', 'box_of', 'face_of', 'size_of', 'Answer', 'answers', 'as_json_line',
            'as_row', 'few_maps', 'explained']
 
-# %% ../nbs/34_photos.ipynb #c5abcd7c
+# %% ../nbs/34_photos.ipynb #3a52536c
 import json, sys, numpy as np, torch
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -22,7 +22,7 @@ from .pictures import SUFFIXES, Box, crop, face_crop, read_picture
 from .report import said
 from .runs import Run
 from .saliency import attribute, show_heads
-from .training import chosen_device, predict
+from .judging import chosen_device, predict
 
 # %% ../nbs/34_photos.ipynb #9db2d491
 def pictures_in(

@@ -94,7 +94,7 @@ def bars(folder: Path, n: int = 80) -> Path:
 
 def train_words(data: Path, out: Path, epochs: int = 6) -> list:
     "A training that takes a few seconds."
-    return ["train", "--data", data, "--out", out, "--model", "tiny", "--size", 32, "--batch-size", 10, "--lr", .01, "--whole", "--epochs", epochs]
+    return ["train", "--data", data, "--out", out, "--trunk", "tiny", "--size", 32, "--batch-size", 10, "--lr", .01, "--whole", "--epochs", epochs]
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def test_a_run_is_never_overwritten(run, data):
     assert (run / "model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [["--model", "tinny"], ["--lr", "-1"]])
+@pytest.mark.parametrize("words", [["--model", "mtanett"], ["--preset", "papre"], ["--trunk", "tinny"], ["--weighting", "learnt"], ["--precision", "half"], ["--lr", "-1"]])
 def test_choices_that_make_no_sense(data, tmp_path, words):
     refused(quick("train", "--data", data, "--out", tmp_path / "run", *words), words[0].strip("-"))
     assert not list(tmp_path.iterdir())

@@ -12,13 +12,14 @@ from torch.nn.functional import one_hot
 from .labels import Affect, AffectError, LabelSpace, cat
 from .metrics import AffectMetrics, mean_of
 
-# %% ../nbs/22b_batch_mean.ipynb #a6f706d9
+# %% ../nbs/22b_batch_mean.ipynb #2e414835
 def in_batches(
     values: Tensor, # (n, ...)
     batch: int, # faces in a batch
     fill: float, # what the last batch is filled up with
-) -> Tensor: # (batches, batch, ...)
-    "The rows in their order, `batch` at a time."
+) -> Tensor: # (batches, batch or all n if these are fewer, ...)
+    "The rows in their order, `batch` at a time; a batch larger than all of them holds just them."
+    batch = min(batch, max(len(values), 1))
     short = -len(values) % batch
     padded = torch.cat([values, values.new_full((short, *values.shape[1:]), fill)])
     return padded.unflatten(0, (len(padded) // batch, batch))

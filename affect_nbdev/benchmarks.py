@@ -26,17 +26,19 @@ from .seresnet import SEResNet
 from .training import train_epoch
 from .weighting import LearnedWeights
 
-# %% ../nbs/91_benchmarks.ipynb #ac93d501
+# %% ../nbs/91_benchmarks.ipynb #4203b9af
 def timed(
     step: Callable[[], object], # does its work when called
 ) -> float: # seconds
     "How long one call takes, the graphics card's part included."
+    def wait(): torch.accelerator.is_available() and torch.accelerator.synchronize()
+    wait()
     started = time.perf_counter()
     step()
-    if torch.cuda.is_available(): torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - started
 
-# %% ../nbs/91_benchmarks.ipynb #e7ebd821
+# %% ../nbs/91_benchmarks.ipynb #8078c293
 def side_by_side(
     steps: dict[str, Callable[[], object]], # by name; the first is what the others are held against
     rounds: int = 5, # that count
@@ -44,8 +46,10 @@ def side_by_side(
 ) -> pd.DataFrame: # per step: seconds (median), ratio, ratio_low, ratio_high, round_1, round_2, ...
     "Time all steps in turns. A ratio says how many times as fast as the first a step is: median and range over the rounds."
     if not steps or rounds < 1: raise AffectError(f'there must be steps and a round to time, not {list(steps)} and {rounds} rounds')
-    times = [{name: timed(step) for name, step in steps.items()} for _ in range(warm + rounds)][warm:]
-    times = pd.DataFrame(times, index=[f'round_{k + 1}' for k in range(rounds)]).T
+    if warm < 0: raise AffectError(f'there cannot be {warm} rounds to warm up')
+    turns = [list(steps)[::-1 if k % 2 else 1] for k in range(warm + rounds)]  # forwards in even rounds, backwards in odd ones
+    times = [{name: timed(steps[name]) for name in turn} for turn in turns][warm:]
+    times = pd.DataFrame(times, index=[f'round_{k + 1}' for k in range(rounds)], columns=list(steps)).T
     ratios = times.iloc[0] / times
     summary = dict(seconds=times.median(axis=1), ratio=ratios.median(axis=1), ratio_low=ratios.min(axis=1), ratio_high=ratios.max(axis=1))
     return pd.concat([pd.DataFrame(summary), times], axis=1).rename_axis('step')
@@ -141,13 +145,13 @@ def operations(
     with counter: step()
     return counter.get_total_flops()
 
-# %% ../nbs/91_benchmarks.ipynb #3c6e00f2
+# %% ../nbs/91_benchmarks.ipynb #1062d970
 def large_product(
     precision: str, # 'float32' or 'bfloat16'
     device: torch.device, # where
     n: int | None = None, # side of the matrices; None: 4096 on a CPU, 8192 on a graphics card
 ) -> Callable[[], Tensor]: # 2 n^3 operations a call
-    "A step that multiplies two square matrices: about the most a machine can do in this precision."
+    "A step that multiplies two square matrices: a yardstick for what a machine can do in this precision."
     n = n or (4096 if device.type == 'cpu' else 8192)
     a, b = torch.ones(2, n, n, dtype=getattr(torch, precision), device=device)
     return lambda: a @ b

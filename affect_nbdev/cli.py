@@ -144,13 +144,13 @@ def splits_of(
     if lacking: raise AffectError(f"no faces in split {' and '.join(lacking)}: the column 'split' of labels.csv has {', '.join(sorted(there))}")
     return {split: faces.split(split) for split in ('train', 'validation', 'test') if split in there}
 
-# %% ../nbs/90_cli.ipynb #4ff9e1ce
+# %% ../nbs/90_cli.ipynb #e26450fc
 def changed(name, kind, text, **limits): # an option that is None unless given
     return Annotated[Optional[kind], typer.Option(f'--{name}', help=text, show_default=False, **limits)]
 
 Model = Annotated[str, typer.Option(help='mtanet: one trunk, a neck, three heads.')]
 PresetName = Annotated[str, typer.Option('--preset', help='small: minutes on a laptop. paper: SE-ResNet-50 at 112 pixels, 100 epochs of SGD, as published; wants a GPU.')]
-TrunkName = changed('trunk', str, 'tiny, small, seresnet50 or resnext50, instead of the preset\'s.')
+TrunkName = changed('trunk', str, 'tiny, small, seresnet50, seresnet50_timm (for weights of timm) or resnext50, instead of the preset\'s.')
 Weights = changed('weights', Path, 'Start the trunk from these: VGGFace2 or ImageNet SE-ResNet-50, .safetensors or .pth.')
 LayoutName = changed('layout', str, 'Whose weights they are, where their names do not tell: caffe_rgb or caffe_bgr (see lesson 12c).')
 Epochs = changed('epochs', int, 'Times through the training faces.', min=1)
@@ -162,7 +162,7 @@ ValidationDraws = changed('validation-draws', int, 'The same for judging an epoc
 WeightingName = changed('weighting', str, 'How task losses become one: plain_sum, learned, kendall, dynamic, dwa, pcgrad, upgrad, mgda.')
 Precision = changed('precision', str, 'float32 or bfloat16.')
 
-# %% ../nbs/90_cli.ipynb #1cbc88eb
+# %% ../nbs/90_cli.ipynb #ef649edf
 def recipe_of(
     preset: str, # a name in PRESETS
     **changes, # fields of a Recipe; None: as the preset has it
@@ -181,7 +181,7 @@ def say_training(
     "Where it lies, and what it took."
     took = json.loads((folder/'manifest.json').read_text(encoding='utf-8'))['training']
     memory = f', at most {took["memory"]:.1f} GiB of memory' if took['memory'] else ''
-    typer.echo(f'run: {folder} ({took["epochs"]} epochs, {took["steps"]} steps of {took["seconds_per_step"]:.2f} s{memory})')
+    typer.echo(f'run: {folder} (epochs: {took["epochs"]}, {took["steps"]} steps of {took["seconds_per_step"]:.2f} s{memory})')
 
 # %% ../nbs/90_cli.ipynb #9bd08f48
 def started_from(

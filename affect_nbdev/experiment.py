@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['TRUNKS', 'PRESETS', 'new_network', 'Preset', 'writable', 'judged', 'learn']
 
-# %% ../nbs/25_experiment.ipynb #70f38d88
+# %% ../nbs/25_experiment.ipynb #fe2afe52
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from .files import written_aside
 from .judging import chosen_device, outputs
@@ -18,13 +19,14 @@ from .mtanet import MTANet
 from .recipe import MTANET, OURS, Recipe
 from .resnext import resnext50
 from .runs import describe_run, save_each_epoch, save_run
-from .seresnet import seresnet50, seresnet_small, seresnet_tiny
+from .seresnet import SEResNet, seresnet50, seresnet_small, seresnet_tiny
 from .tables import FaceTable
 from .training import History, check_labels, fit, own_stream
 
-# %% ../nbs/25_experiment.ipynb #d8dd1179
+# %% ../nbs/25_experiment.ipynb #df9507f9
 TRUNKS = {'tiny': (seresnet_tiny, 128, .1), 'small': (seresnet_small, 256, .1), # how to build it, and the neck's width and dropout
-          'seresnet50': (seresnet50, 512, .5), 'resnext50': (resnext50, 512, .5)} # MTANet's own, and the default of its code
+          'seresnet50': (seresnet50, 512, .5), 'resnext50': (resnext50, 512, .5), # MTANet's own, and the default of its code
+          'seresnet50_timm': (partial(SEResNet, stride_on='middle', stem='torchvision'), 512, .5)} # the form of timm's weights
 
 def new_network(
     trunk: str, # a name in TRUNKS

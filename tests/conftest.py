@@ -22,3 +22,10 @@ def settings() -> dict[str, str]:
     parser = ConfigParser(delimiters=["="])
     parser.read(ROOT / "settings.ini", encoding="utf-8")
     return dict(parser["DEFAULT"])
+
+
+def pytest_terminal_summary(terminalreporter):
+    "What tests have measured, printed at the end, also when they ran in other processes."
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "measured": terminalreporter.write_line(value)

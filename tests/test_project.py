@@ -62,7 +62,7 @@ def test_imports_of_the_package_are_required(settings):
     import sys
     rename = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
     outside = {rename.get(m, m) for m in found - sys.stdlib_module_names - {"affect_nbdev", "nbdev"}}
-    assert outside <= {r.split(">")[0].split("=")[0].split("<")[0] for r in settings["requirements"].split()}
+    assert outside <= {r.split("[")[0].split(">")[0].split("=")[0].split("<")[0] for r in settings["requirements"].split()}
 
 
 def test_conda_environment_installs_what_settings_name(settings):

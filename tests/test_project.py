@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def test_constraints_leave_the_oldest_python_free_where_they_must(settings):
 def test_requirements_are_named_once(settings):
     names = [canonicalize_name(r.name) for r in wanted(settings)]
     assert len(set(names)) == len(names)
+
+
+def test_extras_are_spelled_as_their_packages_spell_them(settings):
+    "Older pips take no other spelling, and then leave out in silence what the extra would bring."
+    for requirement in wanted(settings):
+        for extra in requirement.extras: assert extra in metadata(requirement.name).get_all("Provides-Extra"), requirement
 
 
 def test_imports_of_the_package_are_required(settings):

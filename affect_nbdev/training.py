@@ -115,25 +115,25 @@ def train_epoch(
         on_batch()
     return {task: torch.stack(values).mean().item() for task, values in seen.items()}
 
-# %% ../nbs/23_training.ipynb #f2ab5f7c
+# %% ../nbs/23_training.ipynb #4a80de2f
 def check_labels(
     table: FaceTable, # to train on or to judge with
     space: LabelSpace, # what the network knows
     what: str, # name of the table, for the message
 ) -> None:
-    "`AffectError` unless at least one face has at least one label the network knows; for training there must be two faces."
-    if what == 'training' and len(table) < 2: raise AffectError('training needs two faces: batch norm and CCC compare them')
+    "`AffectError` unless at least one face has at least one label the network knows."
     labels = table.labels(space)
     if not ((labels.expression >= 0).any() or any((~part.isnan()).any() for part in labels[:2])):
         raise AffectError(f'the {what} faces have no label that the network knows')
 
-# %% ../nbs/23_training.ipynb #25427c53
+# %% ../nbs/23_training.ipynb #1a3e12e5
 def prepare(
     model: nn.Module, # moved to the device of the recipe
     train: FaceTable, # faces to learn from
     recipe: Recipe, # all choices
 ) -> dict: # the arguments of `train_epoch` but the model and the epoch
     "What a run carries from epoch to epoch: batches, augmentation, weighting, optimiser and learning rate, each seeded."
+    if len(train) < 2: raise AffectError('training needs two faces: batch norm and CCC compare them')
     device = chosen_device(recipe.device)
     model.to(device, memory_format=torch.channels_last)
     with own_stream(recipe.seed): weighting = WEIGHTINGS[recipe.weighting](model.width).to(device)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RECIPE', 'BATCHES', 'BATCH', 'SEEDS', 'RESULT', 'configurations', 'faces', 'task_cosines', 'measure', 'main']
 
-# %% ../nbs/40b_weighting_study.ipynb #59369edc
+# %% ../nbs/40b_weighting_study.ipynb #01d0ec59
 import copy, sys, torch
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import combinations, islice
 from pathlib import Path
 from torch import nn
@@ -75,7 +75,7 @@ def measure(
     return dict(score=selection_score(found), valence_ccc=ccc[0], arousal_ccc=ccc[1], va_ccc=sum(ccc) / 2, au_f1=found['action_units']['f1_macro'],
                 expression_f1=found['expression']['f1_macro'], seconds=sum(r['training_seconds'] for r in history.rows)) | row
 
-# %% ../nbs/40b_weighting_study.ipynb #5addfffc
+# %% ../nbs/40b_weighting_study.ipynb #5c7e0ac7
 SEEDS, RESULT = (0, 1, 2, 3, 4), Path('results/weightings.csv')
 
 def main(
@@ -85,7 +85,6 @@ def main(
     torch.set_num_threads(1)  # the same numbers whatever else the machine does
     data = faces()
     manifest = dict(study='weightings', trunk='tiny', data={split: dict(faces=len(table), digest=table.digest()) for split, table in data.items()})
-    run_grid({name: asdict(recipe) for name, recipe in configurations().items()}, seeds or SEEDS,
-             lambda name, recipe, seed: measure(Recipe(**recipe), seed, data), RESULT, manifest)
+    run_grid(configurations(), seeds or SEEDS, lambda name, recipe, seed: measure(recipe, seed, data), RESULT, manifest)
 
 if __name__ == '__main__' and __package__ == 'affect_nbdev': main([int(word) for word in sys.argv[1:]])

@@ -49,7 +49,7 @@ def polynomial(
 
 SCHEDULES = {'one_cycle': one_cycle, 'polynomial': polynomial}  # by the name a recipe gives
 
-# %% ../nbs/22d_recipe.ipynb #3461d1ea
+# %% ../nbs/22d_recipe.ipynb #47efb322
 @dataclass(frozen=True)
 class Recipe:
     "How to train. A value that makes no sense raises `AffectError`."
@@ -62,6 +62,8 @@ class Recipe:
     clip: float | None = 5. # longer gradients are shortened to this length; None: never
     weighting: str = 'plain_sum' # how task losses become one: a name in `surgery.WEIGHTINGS`
     coefficients: tuple[float, float, float] = (1., 2., .5) # of valence_arousal, action_units, expression, before the weighting
+    ccc_share: float = 1. # of the loss of valence and arousal, see `losses.valence_arousal_loss`
+    category_epochs: int | None = None # first epochs, in which the expression alone is learnt; None: a quarter if the network asks for it
     augment: float = .25 # strength of `loaders.Augment` on the training pictures; 0: none
     size: int = 64 # pixels, height and width
     draws: int | None = None # training faces an epoch, drawn with replacement; None: all, each once
@@ -72,7 +74,7 @@ class Recipe:
 
     def __post_init__(self): check_recipe(self)
 
-# %% ../nbs/22d_recipe.ipynb #d18f4cf3
+# %% ../nbs/22d_recipe.ipynb #49528882
 def finite(
     value: object, # of a recipe
 ) -> bool:
@@ -87,12 +89,16 @@ def check_recipe(
         least, value = 1 if name in ('epochs', 'size') else 2, getattr(recipe, name)  # batch norm and CCC compare two faces
         if not (type(value) is int and value >= least or value is None and 'draws' in name):
             raise AffectError(f'recipe: {name} must be a whole number from {least} up, not {value}')
+    first = recipe.category_epochs
+    if first is not None and not (type(first) is int and 0 <= first < recipe.epochs):
+        raise AffectError(f'recipe: category_epochs must be a whole number from 0 up and below the {recipe.epochs} epochs, not {first}')
     if type(recipe.seed) is not int: raise AffectError(f'recipe: seed must be a whole number, not {recipe.seed}')
     for name in ('lr', 'clip', 'augment', 'weight_decay'):
         value, above = getattr(recipe, name), name in ('lr', 'clip')
         if value is None and name == 'clip': continue
         if not (finite(value) and (value > 0 or value == 0 and not above)):
             raise AffectError(f'recipe: {name} must be {"above zero" if above else "zero or more"}, not {value}')
+    if not (finite(recipe.ccc_share) and 0 <= recipe.ccc_share <= 1): raise AffectError(f'recipe: ccc_share must lie in 0 to 1, not at {recipe.ccc_share}')
     if len(recipe.coefficients) != 3 or not all(finite(c) and c >= 0 for c in recipe.coefficients) or not any(recipe.coefficients):
         raise AffectError(f'recipe: coefficients must be three numbers, none negative, one above zero, not {recipe.coefficients}')
     for name, known in dict(optimiser=OPTIMISERS, schedule=SCHEDULES, weighting=WEIGHTINGS, precision=('float32', 'bfloat16')).items():

@@ -45,11 +45,12 @@ def _integrated_gradients(columns_model, images, targets, baseline, layer, steps
         images, baseline_of(images, baseline), target=targets, n_steps=steps, internal_batch_size=max(64, len(images)))
     return maps.sum(1)
 
-# %% ../nbs/30_saliency.ipynb #3e10868b
+# %% ../nbs/30_saliency.ipynb #bea0fc37
 def _grad_cam(columns_model, images, targets, baseline, layer, steps):
     "(rows, 3, h, w) and one target index per row -> signed maps (rows, h, w), no ReLU, bilinear from the layer's grid"
-    layer = layer or getattr(columns_model.model, 'trunk', None)
-    if layer is None: raise AffectError('Grad-CAM needs a layer: this network has no trunk to take the last stage from')
+    last = getattr(columns_model.model, 'last_map', None)
+    layer = layer or last and columns_model.model.get_submodule(last)
+    if layer is None: raise AffectError('Grad-CAM needs a layer: this network does not say by `last_map` which gives its last map')
     maps = LayerGradCam(columns_model, layer).attribute(images, target=targets, relu_attributions=False)
     return interpolate(maps, images.shape[-2:], mode='bilinear', align_corners=False)[:, 0]
 
@@ -64,14 +65,14 @@ def _checked(model, images, columns, method):
         raise AffectError(f'expected pictures (batch, 3, h, w) as floats in [-1, 1], got {images.dtype} {tuple(images.shape)}')
     return torch.tensor([model.space.index(column) for column in columns], device=images.device)
 
-# %% ../nbs/30_saliency.ipynb #9bb7329e
+# %% ../nbs/30_saliency.ipynb #b0dae316
 def attribute(
     model: nn.Module, # in eval mode, from pictures to an Affect, with `.space`
     images: Tensor, # (batch, 3, h, w) in [-1, 1], as `loaders.normalise` returns; moved to the network's device
     columns: str | Sequence[str], # names of the label space: 'valence', 'AU12', 'happiness'
     method: str = 'integrated_gradients', # or 'grad_cam' (signed, without ReLU)
     baseline: str = 'black', # integrated gradients: 'black', 'mean' or 'blurred'
-    layer: nn.Module | None = None, # Grad-CAM: the layer to look at; the end of `model.trunk` if None
+    layer: nn.Module | None = None, # Grad-CAM: the layer to look at; `model.last_map` if None
     steps: int = 32, # integrated gradients: points on the way from the baseline
     batch: int = 32, # (picture, column) pairs at a time
 ) -> Tensor:

@@ -7,9 +7,9 @@ __all__ = ['STEMS', 'LARGEST', 'DEEPEST', 'conv', 'basic_path', 'bottleneck_path
            'initialise', 'build_stages', 'check_pictures', 'Trunk', 'check_arguments', 'SEResNet', 'seresnet_tiny',
            'seresnet_small', 'seresnet50']
 
-# %% ../nbs/11_seresnet.ipynb #2135ff29
+# %% ../nbs/11_seresnet.ipynb #02a26beb
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -71,19 +71,20 @@ class ResidualBlock(nn.Module):
         "The input and what the gated path adds to it."
         return self.relu(self.gate(self.path(x)) + self.shortcut(x))
 
-# %% ../nbs/11_seresnet.ipynb #e3790b8a
+# %% ../nbs/11_seresnet.ipynb #5fa52923
 def se_block(
     inputs: int,               # channels in
     width: int,                # of the path; `width` (basic) or `4 * width` (bottleneck) channels come out
     stride: int = 1,           # the side of the map is divided by it
     block: str = 'bottleneck', # 'basic' or 'bottleneck'
     stride_on: str = 'first',  # see `bottleneck_path`
-    reduction: int = 16,       # of the gate
+    reduction: int | None = 16, # of the gate; None: no gate, a plain residual block
 ) -> ResidualBlock:
     "The SE-ResNet module of Hu et al. 2018, figure 3."
     outputs = dict(basic=width, bottleneck=4 * width)[block]
     path = basic_path(inputs, width, stride) if block == 'basic' else bottleneck_path(inputs, width, stride, stride_on)
-    return ResidualBlock(path, SqueezeExcitation(outputs, reduction), inputs, outputs, stride)
+    gate = SqueezeExcitation(outputs, reduction) if reduction else nn.Identity()
+    return ResidualBlock(path, gate, inputs, outputs, stride)
 
 # %% ../nbs/11_seresnet.ipynb #e3d76f23
 STEMS = dict(caffe=4, torchvision=4, small=2)  # by how much each divides the side
@@ -128,7 +129,7 @@ def check_pictures(x: Tensor, least_side: int):
     if min(x.shape[2:]) < least_side:
         raise AffectError(f'pictures of {x.shape[3]} x {x.shape[2]} pixels are too small, the least this network takes is {least_side} x {least_side}')
 
-# %% ../nbs/11_seresnet.ipynb #c5f50d24
+# %% ../nbs/11_seresnet.ipynb #ed6192c5
 class Trunk(nn.Module):
     "Pictures to maps of features; it knows the `channels` of each stage, the `least_side` of a picture (pixels) and its `arguments`."
     def __init__(self, stem: str, make_block: Callable[..., ResidualBlock], blocks: tuple[int, ...], widths: tuple[int, ...], **options):
@@ -139,11 +140,16 @@ class Trunk(nn.Module):
         self.least_side = STEMS[stem] * 2 ** (len(blocks) - 1)
         initialise(self)
 
-    def stages(self, x: Tensor) -> list[Tensor]: # pictures (batch, 3, h, w) in [-1, 1] -> per stage (batch, channels[i], ...)
+    def stages(self,
+        x: Tensor,                         # pictures (batch, 3, h, w) in [-1, 1]
+        between: Sequence[nn.Module] = (), # one per stage for its map on the way to the next, or none; keeps the shape
+    ) -> list[Tensor]:                     # per stage (batch, channels[i], ...)
         "The last map of every stage, the largest first; `AffectError` for what is no batch of pictures or too small."
         check_pictures(x, self.least_side)
         x, maps = self.stem(x), []
-        for part in self.body: maps.append(x := part(x))
+        for i, part in enumerate(self.body):
+            x = between[i](part(x)) if between else part(x)
+            maps.append(x)
         return maps
 
     def forward(self, x: Tensor) -> Tensor: return self.stages(x)[-1] # (batch, 3, h, w) -> (batch, channels[-1], ...)
@@ -168,19 +174,19 @@ def check_arguments(
         raise AffectError(f'blocks {blocks}, widths {widths} and {numbers} must be whole numbers above 0, '
                           f'none above {LARGEST}, and at most {DEEPEST} blocks in all')
 
-# %% ../nbs/11_seresnet.ipynb #a02bc4d3
+# %% ../nbs/11_seresnet.ipynb #c669efcf
 class SEResNet(Trunk):
     "SE-ResNet of any depth and width (Hu et al. 2018, table 1); the defaults give SE-ResNet-50 as MTANet's code has it."
     def __init__(self,
         blocks: tuple[int, ...] = (3, 4, 6, 3),        # number of blocks per stage
         widths: tuple[int, ...] = (64, 128, 256, 512), # width of the paths per stage; the stem has the first
         block: str = 'bottleneck',                     # 'basic' or 'bottleneck'
-        reduction: int = 16,                           # of every gate
+        reduction: int | None = 16,                    # of every gate; None: a plain ResNet, without gates
         stride_on: str = 'first',                      # see `bottleneck_path`
         stem: str = 'caffe',                           # see `stem_layers`
     ):
         choices = dict(block=(block, ('basic', 'bottleneck')), stride_on=(stride_on, ('first', 'middle')), stem=(stem, STEMS))
-        check_arguments(blocks, widths, choices, reduction=reduction)
+        check_arguments(blocks, widths, choices, **({} if reduction is None else dict(reduction=reduction)))
         super().__init__(stem, se_block, blocks, widths, block=block, stride_on=stride_on, reduction=reduction)
 
 # %% ../nbs/11_seresnet.ipynb #72589257

@@ -149,6 +149,25 @@ def test_evaluate_repeats_the_numbers_of_the_training(data, run):
     assert f"{first['valence']['ccc']:.2f}" in table.out and "constant" in table.out and "AU12" in table.out
 
 
+def test_two_level_goes_all_the_way(data, tmp_path):
+    run = tmp_path / "run"
+    words = ("--model", "two_level", "--switch", "neck=32", "--switch", "two_stages=both", "--category-epochs", 2, "--ccc-share", .5)
+    said = quick(*train_words(data, run, epochs=6), *words)
+    assert said.status == 0, said
+    manifest = json.loads((run / "manifest.json").read_text())
+    network, recipe = manifest["network"], manifest["recipe"]
+    assert (network["kind"], network["neck"], network["two_stages"], network["position"]) == ("two_level", 32, "both", "residual")
+    assert recipe["category_epochs"] == 2 and recipe["ccc_share"] == .5
+    told, first = json.loads(quick("evaluate", run, "--whole", "--data", data, "--json").out), json.loads((run / "metrics.json").read_text())
+    assert told["valence"]["ccc"] == pytest.approx(first["valence"]["ccc"], abs=1e-4)
+    picture = next((data / "pictures").iterdir())
+    assert {"AU1", "AU12"} == set(json.loads(quick("predict", run, picture, "--whole", "--json").out)["action_units"])
+    for method in ("integrated_gradients", "grad_cam"):
+        said = quick("explain", run, picture, "--whole", "--column", "valence", "--method", method, "--out", tmp_path / f"{method}.png")
+        assert said.status == 0 and (tmp_path / f"{method}.png").stat().st_size > 1000, said
+    refused(quick(*train_words(data, tmp_path / "other", epochs=1), "--model", "two_level", "--switch", "positions=mask"), "nearest: position")
+
+
 # predict
 
 def test_predict_json_is_one_object_a_line_in_the_order_given(run, data):

@@ -74,13 +74,14 @@ class Recipe:
 
     def __post_init__(self): check_recipe(self)
 
-# %% ../nbs/22d_recipe.ipynb #49528882
+# %% ../nbs/22d_recipe.ipynb #0fb74b99
 def finite(
     value: object, # of a recipe
 ) -> bool:
     "Whether it is a number, and neither NaN nor infinite."
     return isinstance(value, (int, float)) and math.isfinite(value)
 
+# %% ../nbs/22d_recipe.ipynb #9f584844
 def check_recipe(
     recipe, # a Recipe
 ) -> None:

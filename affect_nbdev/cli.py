@@ -84,8 +84,8 @@ def demo(out: Out = Path('affect-demo'),
     say_scores(metrics, short=True)
     typer.echo(f'report: {report}')
 
-# %% ../nbs/90_cli.ipynb #346a114a
-Data = Annotated[str, typer.Option(help="'drawn' for the faces this package draws, or a folder with pictures and a labels.csv "
+# %% ../nbs/90_cli.ipynb #1766c030
+Data = Annotated[str, typer.Option(help="'drawn' for the faces this package draws, AffectNet's folder, or one with pictures and a labels.csv "
                                         '(columns image, split, valence, arousal, expression, AU1 ...).')]
 
 Whole = Annotated[bool, typer.Option('--whole', help='Use whole pictures: they are cut to the face already.')]

@@ -6,7 +6,7 @@
 __all__ = ['TRUNKS', 'PRESETS', 'new_network', 'Preset', 'tell', 'faces_of', 'cut_out', 'splits_of', 'writable', 'judged',
            'learn']
 
-# %% ../nbs/25_experiment.ipynb #199d3052
+# %% ../nbs/25_experiment.ipynb #47bdffb4
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from .affectnet import layouts, read_affectnet
 from .faces import FULL, DrawnRecipe, drawn_faces
 from .files import written_aside
 from .judging import chosen_device, outputs
@@ -58,7 +59,7 @@ class Preset:
 
 PRESETS = {'small': Preset('small', OURS), 'paper': Preset('seresnet50', MTANET)}
 
-# %% ../nbs/25_experiment.ipynb #a91b024d
+# %% ../nbs/25_experiment.ipynb #888abe74
 def tell(
     what: str, # was read
     report: ReadReport, # the account of it
@@ -67,13 +68,15 @@ def tell(
     if report.dropped or report.notes: print(f'{what}:\n{report}', file=sys.stderr)
 
 def faces_of(
-    data: str | Path, # 'drawn' or a folder
+    data: str | Path, # 'drawn', a folder with a labels.csv, or AffectNet's
     size: int = 64, # pixels the network sees; drawn faces are drawn as large as that, but not smaller than 64
     recipe: DrawnRecipe = FULL, # of the drawn faces, but for their size
 ) -> FaceTable:
     "The faces, in all splits."
     if str(data) == 'drawn': return drawn_faces(recipe=replace(recipe, size=max(64, size)))
-    faces, report = read_folder(data)
+    folder = Path(data)
+    affectnet = not (folder/'labels.csv').exists() and layouts(folder)
+    faces, report = read_affectnet(folder) if affectnet else read_folder(folder)
     tell(data, report)
     return faces
 

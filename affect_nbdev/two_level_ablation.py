@@ -123,11 +123,11 @@ def measure(
     means = {what: (row[f'valence_{what}'] + row[f'arousal_{what}']) / 2 for what in ('ccc', 'rmse')}
     return means | row | dict(expression_f1=found['expression']['f1_macro'] if way.recipe.coefficients[2] else None, **cost)
 
-# %% ../nbs/41_two_level_ablation.ipynb #9c4e8d93
+# %% ../nbs/41_two_level_ablation.ipynb #31ca1224
 SEEDS, RESULT = (0, 1, 2, 3, 4), Path('results/two_level_ablation.csv')
 
 def ablation(
-    data: str | Path = 'drawn', # or a folder with pictures and a labels.csv
+    data: str | Path = 'drawn', # or a folder, see `faces_of`
     path: str | Path = RESULT, # of the rows; the manifest lies beside it
     seeds: Sequence[int] = SEEDS, # paired
     ways: dict[str, Way] | None = None, # None: the grid, then what is further
@@ -138,14 +138,14 @@ def ablation(
     parts = (grid(), further()) if ways is None else (ways,) # the grid for all seeds before the rest
     return pd.concat([run_grid(part, seeds, lambda name, way, seed: measure(way, seed, faces), path, manifest) for part in parts], ignore_index=True)
 
-# %% ../nbs/41_two_level_ablation.ipynb #b91689f6
+# %% ../nbs/41_two_level_ablation.ipynb #247007bb
 def main(
     words: list[str] | None = None, # of the command line; None: those it was called with
 ) -> None:
     "Make what is missing of the experiment; run from the folder of the project."
     parser = argparse.ArgumentParser(prog='python -m affect_nbdev.two_level_ablation', description=main.__doc__)
     parser.add_argument('seeds', nargs='*', type=int, help='only these, so that several processes can share the work')
-    parser.add_argument('--data', default='drawn', help="'drawn', or a folder with pictures and a labels.csv")
+    parser.add_argument('--data', default='drawn', help="'drawn', AffectNet's folder, or one with pictures and a labels.csv")
     parser.add_argument('--out', type=Path, help=f'the table to be, a .csv (drawn faces: {RESULT})')
     asked = parser.parse_args(words)
     if asked.data != 'drawn' and asked.out is None: parser.error('faces of your own need a table of their own: name it with --out')

@@ -80,7 +80,7 @@ def faces_of(
     tell(data, report)
     return faces
 
-# %% ../nbs/25_experiment.ipynb #22245c76
+# %% ../nbs/25_experiment.ipynb #f20bc6b6
 def cut_out(
     faces: FaceTable, # with pictures in files, or in memory already
     size: int, # side of the pictures in pixels
@@ -99,7 +99,7 @@ def splits_of(
     "The faces by split; AffectError names the splits there are."
     there = set(faces.frame['split'])
     lacking = [split for split in splits if split not in there]
-    if lacking: raise AffectError(f"no faces in split {' and '.join(lacking)}: the column 'split' of labels.csv has {', '.join(sorted(there))}")
+    if lacking: raise AffectError(f"no faces in split {' and '.join(lacking)}: of the splits there is only {', '.join(sorted(there))}")
     return {split: faces.split(split) for split in ('train', 'validation', 'test') if split in there}
 
 # %% ../nbs/25_experiment.ipynb #a14c555a

@@ -138,7 +138,7 @@ def chosen(
     notes += [f'not read: {source.place}' for others in found.values() for source in others if source not in sources]
     return layout, sources, notes
 
-# %% ../nbs/05_affectnet.ipynb #e174b9ea
+# %% ../nbs/05_affectnet.ipynb #13f2730a
 UNKNOWN_PEOPLE = 'who is who is unknown: each picture counts as a person of its own, and people may be in both splits'
 
 
@@ -155,14 +155,14 @@ def rows_of(
     images = part.cells['image']
     if layout == 'csv': images = images.where(images == '', images + '.jpg')
     part.faults = path_faults(images, root, source.pictures, look) | part.faults
-    part.cells = part.cells.assign(image=f'{source.pictures}/' + images, split=source.split, named=images)
+    part.cells = part.cells.assign(image=f'{source.pictures}/' + images, split=source.split, named=images, whole=layout != 'lists')
     place = source.place if layout == 'npy' else Path(source.place).name
     part.cells.index = part.cells.index.astype(str) + f' of {place}'
     part.notes = [f'{place}: {note}' for note in part.notes]
     part.misshapen = [f'line {line} of {place}' for line in part.misshapen]
     return part
 
-# %% ../nbs/05_affectnet.ipynb #20ea8960
+# %% ../nbs/05_affectnet.ipynb #0270c663
 def table_of(
     part: Part,  # all rows of all sources
     points: np.ndarray | None,  # its landmarks, float32 (rows, 136)
@@ -177,7 +177,7 @@ def table_of(
     if margin is not None and points is not None and bare.any():
         box[bare] = face_box_of_landmarks(points[bare].reshape(-1, POINTS, 2), margin)
         notes[f'box made of landmarks, margin {margin:g}'] = pd.Series(bare, index) & box['x'].notna()
-    frame = pd.DataFrame({'image': cells['image'], 'split': pd.Categorical(cells['split']), 'subject': cells['image'], **columns, **box})
+    frame = pd.DataFrame({'image': cells['image'], 'split': pd.Categorical(cells['split']), 'subject': cells['image'], 'whole': cells['whole'], **columns, **box})
     faults = {reason: pd.Series(rows, index) for reason, rows in part.faults.items()} | faults | row_faults(frame, space)
     faulty = np.logical_or.reduce([rows.to_numpy() for rows in faults.values()])
     faults |= {reason: pd.Series(rows, index) for reason, rows in repeated(frame, ~faulty).items()}

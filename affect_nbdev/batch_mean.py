@@ -45,18 +45,19 @@ def batch_f1(
     occurs = hits + mistakes > 0
     return (2 * hits / (2 * hits + mistakes)).where(occurs, 1), occurs
 
-# %% ../nbs/22b_batch_mean.ipynb #dd449048
+# %% ../nbs/22b_batch_mean.ipynb #029f5566
 def unit_means(
     logits: Tensor, # (n, units); above 0 is active
     labels: Tensor, # (n, units): 0, 1, NaN where missing
     names: tuple[str, ...], # of the units
     batch: int, # faces in a batch
-) -> dict: # f1_macro, f1 by name, n by name
-    "The mean over batches of each unit's F1 (1 where there was nothing to find), and the mean of these."
+) -> dict: # f1_macro, accuracy, f1 by name, n by name
+    "The mean over batches of each unit's F1 (1 where there was nothing to find), the mean of these, and the share of right answers: batches weighted by their labels give just that."
     known = in_batches(~labels.isnan(), batch, False)
     f1, _ = batch_f1(in_batches(logits > 0, batch, False), in_batches(labels == 1, batch, False), known)
     means, counts = over_batches(f1, known.sum(1)), known.sum((0, 1)).tolist()
-    return dict(f1_macro=mean_of(means), f1=dict(zip(names, means)), n=dict(zip(names, counts)))
+    total, right = sum(counts), int((((logits > 0) == (labels == 1)) & ~labels.isnan()).sum())
+    return dict(f1_macro=mean_of(means), accuracy=right / total if total else None, f1=dict(zip(names, means)), n=dict(zip(names, counts)))
 
 # %% ../nbs/22b_batch_mean.ipynb #f2f9499f
 def expression_means(

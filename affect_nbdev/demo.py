@@ -22,15 +22,16 @@ from .loaders import normalise
 from .mtanet import MTANet
 from .report import bars, embedded, f1_table, face_cards, flat, learning_figure, one_per_expression, png, score_table, table, write_report
 from .runs import read_json
-from .saliency import attribute, show_heads
+from .attribution import attribute
+from .heat_maps import show_heads
 from .saliency_scores import pointing_figure, pointing_scores
 from .tables import FaceTable
 from .judging import predict
 from .recipe import Recipe
 from .training import History
 
-# %% ../nbs/33_demo.ipynb #54142049
-MADE = {'report.html', 'metrics.json', 'manifest.json', 'history.csv', 'model.safetensors', 'learning.png', 'saliency.png'}
+# %% ../nbs/33_demo.ipynb #1e539e39
+MADE = {'report.html', 'metrics.json', 'manifest.json', 'history.csv', 'rows.csv.gz', 'model.safetensors', 'learning.png', 'saliency.png'}
 
 def names_in(
     folder: Path, # may be missing

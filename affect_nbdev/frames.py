@@ -195,14 +195,14 @@ def image_names(
     digits = pc.utf8_lpad(pc.cast(pa.array(number), pa.string()), 5, '0')
     return pc.binary_join_element_wise(folder, pc.binary_join_element_wise(digits, 'jpg', '.'), '/').to_pandas()
 
-# %% ../nbs/06d_frames.ipynb #a9bc8a29
+# %% ../nbs/06d_frames.ipynb #0f618d16
 def frame_of(
     rows: Rows,  # all frames
     good: np.ndarray,  # (n,): which are kept
     validation: np.ndarray,  # (n,): which are in the validation split
     space: LabelSpace,  # order of the labels
 ) -> pd.DataFrame:
-    "The frame of a FaceTable, with columns video, number and sets besides; words as categories, numbers as float32."
+    "The frame of a FaceTable, with columns video, number, sets and whole (crops are faces) besides; words as categories, numbers as float32."
     kept = np.flatnonzero(good)
     subject, number = rows.subject[kept], rows.number[kept]
     videos, whose = np.unique([video_of(name) for name in rows.subjects], return_inverse=True)
@@ -212,11 +212,11 @@ def frame_of(
     category = pd.Categorical.from_codes
     columns = {'image': image_names(rows.subjects, subject, number), 'split': category(validation[kept].astype(np.int8), ['train', 'validation']),
                'subject': category(subject, rows.subjects).remove_unused_categories(),
-               'video': category(whose[subject], videos).remove_unused_categories(), 'number': number, 'sets': category(sets, words),
+               'video': category(whose[subject], videos).remove_unused_categories(), 'number': number, 'sets': category(sets, words), 'whole': True,
                'valence': va[:, 0], 'arousal': va[:, 1], 'expression': category(classes, list(space.expressions))}
     return pd.DataFrame(columns | {unit: rows.labels[kept, 3 + k] for k, unit in enumerate(space.action_units)}, copy=False)
 
-# %% ../nbs/06d_frames.ipynb #a00eacb2
+# %% ../nbs/06d_frames.ipynb #d52add71
 def crop_table(
     images: str | os.PathLike,  # the folder of crops
     subjects: Sequence[str],  # folders in it, such as the names a challenge lists
@@ -227,6 +227,8 @@ def crop_table(
         if found is None or not len(found): raise AffectError(f'{images/subject}: has no crops inside {images}')
     number = np.concatenate([*numbers.values(), np.array([], int)])
     subject = np.repeat(np.arange(len(numbers)), [len(found) for found in numbers.values()])
-    frame = {'image': image_names(list(numbers), subject, number), 'split': pd.Categorical.from_codes(np.zeros(len(number), np.int8), ['test']),
-             'subject': pd.Categorical.from_codes(subject, list(numbers)), 'number': number}
+    videos, whose = np.unique([video_of(name) for name in numbers], return_inverse=True)
+    category = pd.Categorical.from_codes
+    frame = {'image': image_names(list(numbers), subject, number), 'split': category(np.zeros(len(number), np.int8), ['test']),
+             'subject': category(subject, list(numbers)), 'video': category(whose.astype(int)[subject], list(videos)), 'number': number, 'whole': True}
     return FaceTable(pd.DataFrame(frame), LabelSpace(), images)

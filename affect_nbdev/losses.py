@@ -95,11 +95,13 @@ def expression_loss(
     total = F.cross_entropy(logits.where(known[:, None], 0), labels, weight=weight, ignore_index=-1, reduction='sum')
     return total / counts.sum().clamp(min=1e-8)
 
-# %% ../nbs/20_losses.ipynb #8b38a29f
+# %% ../nbs/20_losses.ipynb #31c75d5a
 def task_losses(
     logits: Affect, # a network's outputs for a batch
     labels: Affect, # labels of the same faces, in the same label space
     ccc_share: float = 1., # of the loss of valence and arousal, see `valence_arousal_loss`
+    class_weights: Tensor | None = None, # (classes,) see `expression_loss`; on the device of the outputs
+    positive_weights: Tensor | None = None, # (units,) see `action_unit_loss`; on the device of the outputs
 ) -> dict[str, Tensor]: # by task ('valence_arousal', 'action_units', 'expression'), each ()
     "The loss of every task that has labels in this batch; the others are left out. `AffectError` if shapes or classes do not fit."
     *shapes, (*lead, classes) = (out.shape for out in logits)
@@ -108,7 +110,8 @@ def task_losses(
                          (labels.expression >= 0).any(), (labels.expression >= classes).any()])
     *there, too_high = there.tolist()  # one transfer from the device, not four
     if too_high: raise AffectError(f'an expression label lies outside the {classes} classes of the network')
-    functions = (partial(valence_arousal_loss, ccc_share=ccc_share), action_unit_loss, expression_loss)
+    functions = (partial(valence_arousal_loss, ccc_share=ccc_share), partial(action_unit_loss, pos_weight=positive_weights),
+                 partial(expression_loss, weight=class_weights))
     return {task: loss(out, label) for task, loss, out, label, has in
             zip(Affect._fields, functions, logits, labels, there) if has}
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['sign_agreement', 'dimension_scores', 'mean_of', 'action_unit_scores', 'expression_scores', 'AffectMetrics', 'score',
-           'constant_predictor', 'baseline']
+           'weighted_sum', 'abaw2020_scores', 'abaw2022_scores', 'constant_predictor', 'baseline']
 
 # %% ../nbs/22_metrics.ipynb #70bc3bde
 from collections.abc import Callable
@@ -46,19 +46,20 @@ def mean_of(
     defined = [score for score in scores if score is not None]
     return sum(defined) / len(defined) if defined else None
 
-# %% ../nbs/22_metrics.ipynb #5e2f7f1d
+# %% ../nbs/22_metrics.ipynb #9e322a51
 def action_unit_scores(
     logits: Tensor, # (n, units); above 0 is active
     labels: Tensor, # (n, units): 0, 1, NaN where missing
     names: tuple[str, ...], # of the units
-) -> dict: # f1_macro, f1 by name, n by name
-    "F1 of each action unit over its own labels, and their mean; None for a unit that is neither labelled nor predicted anywhere."
-    f1, n = {}, {}
+) -> dict: # f1_macro, accuracy, f1 by name, n by name
+    "F1 of each action unit over its own labels, and their mean, None for a unit that is neither labelled nor predicted anywhere; accuracy over all labels."
+    f1, n, hits = {}, {}, 0
     for name, logit, label in zip(names, logits.T, labels.T):
         known = ~label.isnan()
         p, t = (logit[known] > 0).long(), label[known].long()
         f1[name], n[name] = binary_f1_score(p, t).item() if (p | t).any() else None, len(t)
-    return dict(f1_macro=mean_of(f1.values()), f1=f1, n=n)
+        hits += int((p == t).sum())
+    return dict(f1_macro=mean_of(f1.values()), accuracy=hits / sum(n.values()) if any(n.values()) else None, f1=f1, n=n)
 
 # %% ../nbs/22_metrics.ipynb #452510f4
 def expression_scores(
@@ -116,6 +117,31 @@ def score(
     metrics = AffectMetrics(space)
     metrics.update(logits, labels)
     return metrics.compute()
+
+# %% ../nbs/22_metrics.ipynb #1e53109d
+def weighted_sum(
+    *parts: tuple[float, float | None], # weight and score
+) -> float | None:
+    "The sum of weight times score; None if one of the scores is undefined."
+    return None if any(score is None for _, score in parts) else sum(weight * score for weight, score in parts)
+
+def abaw2020_scores(
+    metrics: dict, # as `AffectMetrics.compute` returns them
+) -> dict[str, float | None]: # valence_arousal, expression, action_units
+    "What ABAW 2020 ranked by; None where a part is undefined. `AffectError` for scores averaged over batches."
+    if 'averaging' in metrics: raise AffectError('ABAW scores are over all frames at once, these are averaged over batches')
+    expression, units = metrics['expression'], metrics['action_units']
+    return dict(valence_arousal=weighted_sum((.5, metrics['valence']['ccc']), (.5, metrics['arousal']['ccc'])),
+                expression=weighted_sum((.67, expression['f1_macro']), (.33, expression['accuracy'])),
+                action_units=weighted_sum((.5, units['f1_macro']), (.5, units['accuracy'])))
+
+def abaw2022_scores(
+    metrics: dict, # as `AffectMetrics.compute` returns them
+) -> dict[str, float | None]: # valence_arousal, expression, action_units, multi_task
+    "What ABAW ranked by from 2022 on; None where a part is undefined. `AffectError` for scores averaged over batches."
+    tasks = dict(valence_arousal=abaw2020_scores(metrics)['valence_arousal'],
+                 expression=metrics['expression']['f1_macro'], action_units=metrics['action_units']['f1_macro'])
+    return tasks | dict(multi_task=weighted_sum(*((1, score) for score in tasks.values())))
 
 # %% ../nbs/22_metrics.ipynb #15d228ff
 def constant_predictor(

@@ -21,7 +21,8 @@ from .loaders import normalise
 from .pictures import SUFFIXES, Box, crop, face_crop, read_picture
 from .report import said
 from .runs import Run
-from .saliency import attribute, show_heads
+from .attribution import attribute
+from .heat_maps import show_heads
 from .judging import chosen_device, predict
 
 # %% ../nbs/34_photos.ipynb #9db2d491

@@ -7,7 +7,7 @@ __all__ = ['NO_FIELDS', 'NO_NUMBER', 'Columns', 'HEADERS', 'WRONG', 'careful_col
            'decode', 'nearest', 'answers', 'header_of', 'write_lines', 'person_rows', 'write_submission',
            'read_submission']
 
-# %% ../nbs/06c_submissions.ipynb #ff9ce86e
+# %% ../nbs/06c_submissions.ipynb #d04e70bc
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from .files import written_aside
+from .files import inside, written_aside
 from .labels import (ABAW2022, ABAW8_AUS, ABAW12_AUS, ABAW_EXPRESSIONS, Affect, AffectError, LabelSpace, as_columns,
                                  checked, expression_name)
 from .tables import FaceTable
@@ -198,19 +198,18 @@ def write_submission(
         account[subject] = length, int((away > 0).sum()), int(away.max())
     return pd.DataFrame.from_dict(account, orient='index', columns=['lines', 'filled', 'furthest'])
 
-# %% ../nbs/06c_submissions.ipynb #e6cd2e25
+# %% ../nbs/06c_submissions.ipynb #e172e082
 def read_submission(
     folder: str | os.PathLike,  # with the files `write_submission` writes
     task: str,  # 'VA', 'EXPR', 'AU' or 'MTL'
     challenge: LabelSpace,  # ABAW2020, ABAW2021 or ABAW2022
 ) -> pd.DataFrame:
     "Columns subject and number (image for MTL) and the labels: numbers, a name, 0 and 1; AffectError names file and line of the first fault."
-    tasks = {'VA': ('valence', 'arousal'), 'EXPR': challenge.expressions, 'AU': challenge.action_units}
-    parts, paths = [], sorted(path for path in Path(folder).glob('*.txt') if not path.name.startswith('.'))
-    if not paths: raise AffectError(f'{folder}: has no text files')
-    for path in paths:
-        text = read_text(path, task)
-        values, columns, faults = text.values, {}, dict(text.faults)
+    parts, tasks = [], {'VA': ('valence', 'arousal'), 'EXPR': challenge.expressions, 'AU': challenge.action_units}
+    for path in sorted(path for path in Path(folder).glob('*.txt') if not path.name.startswith('.')):
+        text = read_text(inside(folder, path.name), task)
+        again = pd.Series([] if text.names is None else text.names, dtype=object).duplicated().to_numpy()
+        values, columns, faults = text.values, {}, text.faults | {'the same picture again': again}
         for part, header in (tasks if task == 'MTL' else {task: text.header}).items():
             width = {'VA': 2, 'EXPR': 1}.get(part, len(header))
             labels, missing, wrong = decode(part, header, values[:, :width], challenge)
@@ -221,6 +220,7 @@ def read_submission(
             if lines.any(): raise AffectError(f'{path} line {np.argmax(lines) + 2}: {reason}')
         where = {'image': text.names} if task == 'MTL' else {'subject': path.stem, 'number': np.arange(len(text.values)) + 1}
         parts.append(pd.DataFrame(where | columns))
+    if not parts: raise AffectError(f'{folder}: has no text files')
     frame = pd.concat(parts, ignore_index=True)
     if 'expression' in frame: frame['expression'] = np.array(challenge.expressions)[frame['expression'].astype(int)]
     return frame

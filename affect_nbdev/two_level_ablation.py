@@ -6,15 +6,16 @@
 __all__ = ['RECIPE', 'CATEGORY', 'ATTENTION', 'LEARNING', 'FACES', 'SEEDS', 'RESULT', 'Way', 'grid', 'further', 'tables',
            'share_of_category', 'trained_outputs', 'measure', 'ablation', 'main']
 
-# %% ../nbs/41_two_level_ablation.ipynb #31dcc13e
+# %% ../nbs/41_two_level_ablation.ipynb #17695832
 import argparse, torch, pandas as pd
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from torch import Tensor
 from .comparison import run_grid
-from .experiment import cut_out, faces_of, new_network, splits_of
+from .experiment import new_network
 from .faces import DrawnRecipe
+from .gathering import gathered
 from .judging import outputs
 from .labels import Affect, AffectError, LabelSpace
 from .metrics import score
@@ -59,18 +60,18 @@ def further() -> dict[str, Way]:
             'both, category first and fed': replace(both, two_stages='both'), 'both, stop-gradient': replace(both, stop_gradient=True),
             'both, probabilities': replace(both, feed='probabilities')}
 
-# %% ../nbs/41_two_level_ablation.ipynb #ef435313
+# %% ../nbs/41_two_level_ablation.ipynb #0b62bd91
 FACES = DrawnRecipe(train=3000, validation=300, test=1000, difficulty=.5)
 
 def tables(
-    data: str | Path = 'drawn', # or a folder, see `faces_of`
+    data: str | Path = 'drawn', # or a folder, see `gathering.read_source`
     size: int = RECIPE.size, # pixels
 ) -> dict[str, FaceTable]: # train, validation and test in memory, without action units
     "The faces of the experiment; without a split test the validation faces are judged. AffectError if they have no expressions."
-    faces = faces_of(data, size, FACES)
-    if not faces.space.expressions: raise AffectError(f'{data}: has no expressions, and the category stage needs them')
-    faces = replace(faces, space=LabelSpace((), faces.space.expressions))
-    found = {split: cut_out(part, size) for split, part in splits_of(faces).items()}
+    found = gathered(data, size, recipe=FACES).tables
+    expressions = found['train'].space.expressions
+    if not expressions: raise AffectError(f'{data}: has no expressions, and the category stage needs them')
+    found = {split: replace(faces, space=LabelSpace((), expressions)) for split, faces in found.items()}
     return {'test': found['validation']} | found
 
 # %% ../nbs/41_two_level_ablation.ipynb #ec9d4fb3
@@ -123,11 +124,11 @@ def measure(
     means = {what: (row[f'valence_{what}'] + row[f'arousal_{what}']) / 2 for what in ('ccc', 'rmse')}
     return means | row | dict(expression_f1=found['expression']['f1_macro'] if way.recipe.coefficients[2] else None, **cost)
 
-# %% ../nbs/41_two_level_ablation.ipynb #31ca1224
+# %% ../nbs/41_two_level_ablation.ipynb #0110204d
 SEEDS, RESULT = (0, 1, 2, 3, 4), Path('results/two_level_ablation.csv')
 
 def ablation(
-    data: str | Path = 'drawn', # or a folder, see `faces_of`
+    data: str | Path = 'drawn', # or a folder, see `gathering.read_source`
     path: str | Path = RESULT, # of the rows; the manifest lies beside it
     seeds: Sequence[int] = SEEDS, # paired
     ways: dict[str, Way] | None = None, # None: the grid, then what is further

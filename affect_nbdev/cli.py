@@ -104,7 +104,7 @@ def new_run(
     if out.is_dir() and any(out.iterdir()): raise AffectError(f'{out}: is not empty; name a new folder with --out')
     return writable(out)
 
-# %% ../nbs/90_cli.ipynb #64bbc6c3
+# %% ../nbs/90_cli.ipynb #f09a8cef
 def changed(name, kind, text, **limits): # an option that is None unless given
     return Annotated[Optional[kind], typer.Option(f'--{name}', help=text, show_default=False, **limits)]
 
@@ -123,7 +123,7 @@ ValidationDraws = changed('validation-draws', int, 'The same for judging an epoc
 WeightingName = changed('weighting', str, 'How task losses become one: plain_sum, learned, kendall, dynamic, dwa, pcgrad, upgrad, mgda.')
 CCCShare = changed('ccc-share', float, 'Of the loss of valence and arousal, 0 to 1; the rest is the squared error.')
 CategoryEpochs = changed('category-epochs', int, 'First epochs, in which the expression alone is learnt.', min=0)
-Balance = changed('balance', str, 'Draw faces so that expression classes come equally often (expression), or action units more evenly (action_units).')
+Balance = changed('balance', str, 'Draw faces so that expression classes come equally often (expression), or action units more evenly (action_units); within each --data when --share is given.')
 Share = changed('share', list[float], 'Of the faces drawn from each --data, in the same order, such as --share 2 --share 1.', min=0)
 ClassWeights = Annotated[bool, typer.Option('--class-weights', help='Rare expressions count more in the loss.')]
 PositiveWeights = Annotated[bool, typer.Option('--positive-weights', help='Active action units count more in the loss, the rarer the more.')]
@@ -184,7 +184,7 @@ def started_from(
     typer.echo(report, err=True)
     return report.to_json()
 
-# %% ../nbs/90_cli.ipynb #b19d2b67
+# %% ../nbs/90_cli.ipynb #8c01d6f6
 def trained(
     out: Path, # the run folder
     data: list[str], # folders, or 'drawn'
@@ -198,17 +198,20 @@ def trained(
     "Read the faces, train, judge, keep. AffectError for what cannot be."
     from affect_nbdev.experiment import learn, new_network
     from affect_nbdev.gathering import gathered
-    from affect_nbdev.labels import DRAWN, AffectError
-    if start[1] and not start[0]: raise AffectError('--layout says whose --weights these are: give both')
+    from affect_nbdev.labels import DRAWN
+    from affect_nbdev.training import check_labels, imbalance_of
     new_network(trunk, DRAWN, asked.recipe.seed, **switches)
-    found = gathered(data, asked.recipe.size, **reading)
-    network = new_network(trunk, DRAWN if data == ['drawn'] else found.tables['train'].space, asked.recipe.seed, **switches)
+    def space_of(tables): return DRAWN if data == ['drawn'] else tables['train'].space
+    def check(tables):
+        for split, table in tables.items(): check_labels(table, space_of(tables), split)
+        imbalance_of(tables['train'], space_of(tables), asked.recipe) # can it be balanced as asked?
+    found = gathered(data, asked.recipe.size, **reading, check=check)
+    network = new_network(trunk, space_of(found.tables), asked.recipe.seed, **switches)
     more = dict(weights=started_from(network, *start)) if start[0] else {}
-    told = {name: value for name, value in reading.items() if name != 'rows'} | dict(rows=str(reading['rows']) if reading['rows'] else None)
-    return learn(network, found.tables, asked.recipe, out, reports=found.reports, command='affect train', preset=preset,
-                 data_from=data, reading=told, **more)[1]
+    more['reading'] = {name: str(value) if isinstance(value, Path) else value for name, value in reading.items()}
+    return learn(network, found.tables, asked.recipe, out, reports=found.reports, command='affect train', preset=preset, data_from=data, **more)[1]
 
-# %% ../nbs/90_cli.ipynb #ec0abe2a
+# %% ../nbs/90_cli.ipynb #ff222209
 @app.command(short_help='Train a network and keep it in a run folder.')
 def train(out: Out, data: Data = ('drawn',), model: Model = 'mtanet', switch: Switch = None, preset: PresetName = 'small', trunk: TrunkName = None,
           weights: Weights = None, layout: LayoutName = None, epochs: Epochs = None, batch_size: BatchSize = None, lr: Rate = None, size: Size = None,
@@ -222,6 +225,8 @@ def train(out: Out, data: Data = ('drawn',), model: Model = 'mtanet', switch: Sw
 
     \b
     Example: affect train --data my-faces --out runs/first --preset small --epochs 20"""
+    from affect_nbdev.labels import AffectError
+    if layout and not weights: raise AffectError('--layout says whose --weights these are: give both')
     switches = switches_of(model, switch or [])
     asked = recipe_of(preset, epochs=epochs, batch_size=batch_size, lr=lr, size=size, draws=draws, validation_draws=validation_draws,
                       weighting=weighting, ccc_share=ccc_share, category_epochs=category_epochs, precision=precision, seed=seed,
@@ -286,13 +291,14 @@ def predict(run: RunFolder, pictures: Pictures, as_json: Annotated[bool, typer.O
         typer.echo(as_json_line(answer, space) if as_json else as_row(answer, space, width))
     if 'error' in told: raise typer.Exit(2)
 
-# %% ../nbs/90_cli.ipynb #7585e203
+# %% ../nbs/90_cli.ipynb #d5f5bd22
 @app.command(short_help='Which pixels drive an output.')
 def explain(run: RunFolder, picture: Annotated[Path, typer.Argument(metavar='PICTURE', show_default=False, help='A picture.')],
             out: Annotated[Path, typer.Option(help='Figure to be: .png, .pdf, .svg ...')],
             column: Annotated[Optional[list[str]], typer.Option(help='valence, AU12, happiness ...; can be given again. Without it: all.')] = None,
-            method: Annotated[str, typer.Option(help='integrated_gradients or grad_cam.')] = 'integrated_gradients',
-            baseline: Annotated[str, typer.Option(help='What integrated gradients compare with: black, mean or blurred.')] = 'mean',
+            method: Annotated[str, typer.Option(help='integrated_gradients, grad_cam, occlusion, deep_lift, gradient_shap, saliency, input_x_gradient, smooth_grad, guided_backprop, guided_grad_cam.')] = 'integrated_gradients',
+            baseline: Annotated[str, typer.Option(help='What a method compares with, if it compares: black, mean or blurred.')] = 'mean',
+            layer: Annotated[Optional[str], typer.Option(help='Where Grad-CAM looks, such as trunk.stages.2; without it: the last map.')] = None,
             box: BoxText = None, whole: Whole = False):
     """Which pixels of a face raise or lower an output of the network.
 
@@ -305,13 +311,14 @@ def explain(run: RunFolder, picture: Annotated[Path, typer.Argument(metavar='PIC
     from affect_nbdev.photos import box_of, explained, face_of, size_of
     from affect_nbdev.runs import load_run
     from affect_nbdev.attribution import METHODS
-    if method not in METHODS: raise unknown('method', method, list(METHODS))
+    known = [name for name, how in METHODS.items() if not how.regions]
+    if method not in known: raise unknown('method', method, known)
     loaded = load_run(run); columns = list(dict.fromkeys(column or loaded.model.space.columns))
     for name in columns: loaded.model.space.index(name)
     figure_kind(out)
     with written_aside(out) as aside:
         face, _ = face_of(picture, size_of(loaded), box_of(box), whole, lambda kind, message: complain(message, kind))
-        figure = explained(loaded.model, torch.from_numpy(face).permute(2, 0, 1), columns, method, baseline, picture.name)
+        figure = explained(loaded.model, torch.from_numpy(face).permute(2, 0, 1), columns, method, baseline, picture.name, layer)
         figure.savefig(aside, dpi=150)
     typer.echo(out)
 

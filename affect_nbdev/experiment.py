@@ -85,7 +85,7 @@ def judged(
     constant = baseline(train.labels(model.space), labels, model.space, scorer) if train is not None else None
     return scorer(logits, labels, model.space) | dict(split=split, baseline=constant)
 
-# %% ../nbs/25_experiment.ipynb #67df4b92
+# %% ../nbs/25_experiment.ipynb #0e795f07
 def learn(
     model: AffectNetwork, # with its first weights; holds those of the best epoch afterwards
     tables: dict[str, FaceTable], # 'train', 'validation' and, if there are any, 'test'
@@ -96,18 +96,18 @@ def learn(
     **more, # for the manifest
 ) -> tuple[History, dict]: # the history and the form of metrics.json
     "Train, judge on the test faces (without any: on the validation faces), save. KeyboardInterrupt after saving what there is."
-    if 'test' in tables: check_labels(tables['test'], model.space, 'test') # now, not after the night; `fit` asks the others
+    check_labels(tables[split := 'test' if 'test' in tables else 'validation'], model.space, split) # now, not after the night
     model.to(chosen_device(recipe.device))
-    imbalance = imbalance_of(tables['train'], model.space, recipe).description
-    accounts = {name: asdict(report) for name, report in (reports or {}).items()}
-    manifest = describe_run(model, recipe, tables, imbalance=imbalance, reports=accounts, **more)
+    manifest = describe_run(model, recipe, tables, imbalance=imbalance_of(tables['train'], model.space, recipe).description,
+                            reports={name: asdict(report) for name, report in (reports or {}).items()}, **more)
     keep = save_each_epoch(folder, model, manifest)
-    write_rows(Path(folder)/'rows.csv.gz', tables)
-    history = fit(model, tables['train'], tables['validation'], recipe, progress, keep)
+    def on_epoch(history):
+        if len(history.rows) == 1: write_rows(Path(folder)/'rows.csv.gz', tables)
+        keep(history)
+    history = fit(model, tables['train'], tables['validation'], recipe, progress, on_epoch)
     if history.interrupted:
         save_run(folder, model, manifest, history)
         raise KeyboardInterrupt(f'the best of {len(history.rows)} finished epochs is kept in {folder}, not judged on test faces')
-    split = 'test' if 'test' in tables else 'validation'
     metrics = judged(model, tables[split], split, tables['train'], recipe.size)
     save_run(folder, model, manifest, history, metrics)
     return history, metrics

@@ -55,11 +55,11 @@ def expression_odds(
     odds[known] = (each / counts)[labels.expression[known]]
     return odds
 
-# %% ../nbs/07b_imbalance.ipynb #bdea2851
+# %% ../nbs/07b_imbalance.ipynb #94b53a43
 def unit_odds(
     labels: Affect, # of n faces
 ) -> Tensor: # (n,) float64, mean 1
-    "Odds of a face drawn for a random action unit, with even odds an active or an inactive one; faces without units keep their share."
+    "Odds of a face drawn for a random action unit, with even odds an active or an inactive one; faces without units keep their share, those with few units come more seldom."
     active, inactive = labels.action_units == 1, labels.action_units == 0
     odds, known = even(labels), (active | inactive).any(1)
     sides = (active.any(0).double() + inactive.any(0)).clamp(min=1)  # answers that occur, per unit
@@ -100,8 +100,8 @@ def sources_of(
     if empty: raise AffectError(f'no training face is from {", ".join(empty)}, which should get a share')
     return source
 
-# %% ../nbs/07b_imbalance.ipynb #aaaae15b
-BALANCES = {'none': even, 'expression': expression_odds, 'action_units': unit_odds}  # by the name a recipe gives
+# %% ../nbs/07b_imbalance.ipynb #6355d6d3
+BALANCES = {'none': even, 'expression': expression_odds, 'action_units': unit_odds}  # by the name a recipe (lesson 22d) gives
 
 def row_odds(
     labels: Affect, # of n training faces

@@ -73,7 +73,7 @@ class MergedFaces(FaceTable):
         source, name = self.frame['image'].iat[row].split('/', 1)
         return self.folders[source]/name
 
-# %% ../nbs/04c_merging.ipynb #4799e10e
+# %% ../nbs/04c_merging.ipynb #f3ebcc60
 def check_sources(
     tables: dict[str, FaceTable],  # by the name each source is to have
 ) -> None:
@@ -81,14 +81,15 @@ def check_sources(
     if not tables: raise AffectError('no tables to merge')
     folders = {}
     for name, table in tables.items():
-        if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]*', name): raise AffectError(f'{name!r}: is no name for a source (letters, digits, _ and - only)')
+        if not isinstance(name, str) or not re.fullmatch(r'\w[\w.-]*', name):
+            raise AffectError(f'{name!r}: is no name for a source (letters, digits, _ - and ., beginning with a letter, a digit or _)')
         if isinstance(table, MergedFaces) or 'source' in table.frame: raise AffectError(f"{name}: has a column 'source' already; merge the sources at once, or rename it")
         other = folders.setdefault(os.path.realpath(table.folder), name)
         if other != name: raise AffectError(f'{name}: is the same folder as {other} ({table.folder})')
         try: table.checked()
         except AffectError as error: raise AffectError(f'{name}: {error}') from error
-    sizes = {name: 'in files' if table.pixels is None else 'of {1} x {0} pixels in memory'.format(*table.pixels.shape[1:3]) for name, table in tables.items()}
-    if len(set(sizes.values())) > 1: raise AffectError(f'pictures must be of one size in memory or all in files: {", ".join(f"{name} {how}" for name, how in sizes.items())}')
+    sizes = {name: f'in files for {table.decoder}' if table.pixels is None else 'of {1} x {0} pixels in memory'.format(*table.pixels.shape[1:3]) for name, table in tables.items()}
+    if len(set(sizes.values())) > 1: raise AffectError(f'pictures must be of one size in memory or all in files for one decoder: {", ".join(f"{name} {how}" for name, how in sizes.items())}')
 
 # %% ../nbs/04c_merging.ipynb #bcbeb117
 def merged_frame(
@@ -110,15 +111,16 @@ def merged_frame(
     source = pd.Categorical.from_codes(np.repeat(np.arange(len(names)), lengths), names)
     return pd.DataFrame({name: source if name == 'source' else made(name) for name in order}, copy=False)
 
-# %% ../nbs/04c_merging.ipynb #ff18238c
+# %% ../nbs/04c_merging.ipynb #531a0f2a
 def merged(
-    tables: dict[str, FaceTable],  # by the name each source is to have: letters, digits, _ and -
+    tables: dict[str, FaceTable],  # by the name each source is to have: letters, digits, _ - and ., beginning with a letter, a digit or _
     space: LabelSpace | None = None,  # labels of the merged table; None: all that any source has
 ) -> MergedFaces:
-    "All faces in one table with a column `source`, labels matched by name; AffectError for what cannot be merged."
+    "All faces in one table with a column `source`, labels matched by name, and the most workers; AffectError for what cannot be merged."
     check_sources(tables)
     space = space or union_space([table.space for table in tables.values()])
     stocks = [table.pixels for table in tables.values()]
     pixels = None if stocks[0] is None else np.concatenate(stocks)
     folders = {name: Path(table.folder) for name, table in tables.items()}
-    return MergedFaces(merged_frame(tables, space), space, Path('+'.join(tables)), pixels, folders=folders)
+    decoder, workers = next(iter(tables.values())).decoder, max(table.workers for table in tables.values())
+    return MergedFaces(merged_frame(tables, space), space, Path('+'.join(tables)), pixels, decoder, workers, folders)

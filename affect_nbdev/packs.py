@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FaceFile', 'stamp', 'pack_key', 'ask_for_room', 'sample_digest', 'write_pack', 'open_pack', 'packed']
 
-# %% ../nbs/08b_packs.ipynb #e1de7e04
+# %% ../nbs/08b_packs.ipynb #1cc43888
 import json
 import os
 import shutil
@@ -16,8 +16,8 @@ import numpy as np
 
 from .files import cache_folder, digest, locked, write_json, written_aside
 from .labels import AffectError
-from .loaders import Reading, boxes_of, read_faces, searched
-from .tables import BOX, FaceTable, ReadReport
+from .loaders import Reading, read_faces, searched
+from .tables import BOX, FaceTable, ReadReport, boxes_of
 
 # %% ../nbs/08b_packs.ipynb #a54f285a
 class FaceFile:
@@ -45,14 +45,14 @@ class FaceFile:
             if self.file.tell() != self.start: raise ValueError('the header of an .npy file has changed its length')
             self.file.flush(); os.fsync(self.file.fileno())
 
-# %% ../nbs/08b_packs.ipynb #fd5399e5
+# %% ../nbs/08b_packs.ipynb #364724f7
 def stamp(
     table: FaceTable,  # with files
     rows: range,  # some of its rows
 ) -> str:
     "Digest of the paths of these rows' pictures, their bytes and the time of their last change."
     lines = []
-    for path in map(table.path, rows):
+    for path in (os.path.abspath(table.path(row)) for row in rows):
         try: about = os.stat(path); lines.append(f'{path} {about.st_size} {about.st_mtime_ns}')
         except OSError: lines.append(f'{path} missing')
     return digest('\n'.join(lines))

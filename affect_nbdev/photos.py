@@ -6,12 +6,13 @@
 __all__ = ['Tell', 'UNITS', 'pictures_in', 'print_error', 'box_of', 'face_of', 'size_of', 'Answer', 'answers', 'as_json_line',
            'as_row', 'few_maps', 'explained']
 
-# %% ../nbs/34_photos.ipynb #3a52536c
+# %% ../nbs/34_photos.ipynb #584572e0
 import json, sys, numpy as np, torch
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+import textwrap
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from .pictures import SUFFIXES, Box, crop, face_crop, read_picture
 from .report import said
 from .runs import Run
 from .attribution import attribute
-from .heat_maps import show_heads
+from .heat_maps import caption_of, show_heads
 from .judging import chosen_device, predict
 
 # %% ../nbs/34_photos.ipynb #9db2d491
@@ -130,7 +131,7 @@ def as_row(
     expression, valence, arousal, units = said(answer.affect, space)
     return f'{str(answer.path):{width}}  {valence:>7}  {arousal:>7}  {expression:18}  {units}'
 
-# %% ../nbs/34_photos.ipynb #dbe9e777
+# %% ../nbs/34_photos.ipynb #84e47401
 UNITS = {'valence_arousal': '', 'action_units': ' log-odds', 'expression': ' (logit)'}
 
 def few_maps(
@@ -153,23 +154,24 @@ def few_maps(
         axes.set_title(f'{name}: {value:.2f}', size=10); axes.set_xlabel(f'white 0, deepest \N{PLUS-MINUS SIGN}{limit:.2g}{UNITS[space.kind(name)]}', size=8)
     for axes in (first, *others): axes.set(xticks=[], yticks=[])
     figure.suptitle(title, size=11)
-    figure.supxlabel(f'{caption} Red raises the output, blue lowers it.', size=8)
+    figure.supxlabel(textwrap.fill(f'{caption} Red raises the output, blue lowers it.', 34 * (1 + len(columns))), size=8)
     return figure
 
-# %% ../nbs/34_photos.ipynb #7b860a76
+# %% ../nbs/34_photos.ipynb #05abfb25
 def explained(
     model: nn.Module, # in eval mode
     face: Tensor, # bytes (3, h, w), from `face_of`
     columns: list[str], # of the label space
-    method: str = 'integrated_gradients', # a name in `saliency.METHODS`
-    baseline: str = 'mean', # what integrated gradients compare with: 'black', 'mean' or 'blurred'
+    method: str = 'integrated_gradients', # a name in `attribution.METHODS`
+    baseline: str = 'mean', # what is compared with: 'black', 'mean' or 'blurred'
     title: str = '', # of the figure
+    layer: str | None = None, # where Grad-CAM looks; None: the last map
 ) -> Figure:
     "The face, and for each column a map of what raised and lowered it, the network's answer above."
     image, space = normalise(face[None]), model.space
     values = as_columns(predict(model, image))[0, [space.index(column) for column in columns]].cpu()
-    maps = attribute(model, image, columns, method, baseline)[0].cpu()
-    how = f'Integrated gradients, baseline: {baseline}.' if method == 'integrated_gradients' else 'Grad-CAM, end of the trunk, signed.'
+    maps = attribute(model, image, columns, method, baseline, layer)[0].cpu()
+    how = caption_of(columns, method, baseline, layer, model, size=image.shape[-2])
     draw = few_maps if len(columns) <= 4 else show_heads
     figure = draw(image[0], maps, columns, space, values, title=title, caption=how)
     plt.close(figure) # the caller shows it or saves it

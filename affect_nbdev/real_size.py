@@ -164,7 +164,7 @@ def write_affectnet(
         for done in tqdm(waiting, 'folders of pictures', unit='folder', disable=not progress): done.result()
     return account
 
-# %% ../nbs/92b_real_size.ipynb #9d5d0fc3
+# %% ../nbs/92b_real_size.ipynb #5b8333bd
 BYTES, INODES = 1_000_000_000, 10_000  # both trees and the cache at scale 1, measured and rounded up
 
 
@@ -175,7 +175,9 @@ def trees(
 ) -> dict:
     "Make both trees, or take those that are there; what is in them. AffectError when there is no room."
     note = folder/'made.json'
-    if note.is_file() and (made := json.loads(note.read_text()))['scale'] == scale: return made
+    try: made = json.loads(note.read_text(encoding='utf-8')) if note.is_file() else None
+    except (ValueError, RecursionError): made = None  # no note of ours
+    if isinstance(made, dict) and made.get('scale') == scale: return made
     if folder.exists() and not folder.is_dir(): raise AffectError(f'{folder}: is no folder')
     if folder.exists() and any(folder.iterdir()): raise AffectError(f'{folder}: is not empty, and holds no trees of scale {scale:g}')
     for name in ('affwild2', 'affectnet'): (folder/name).mkdir(parents=True, exist_ok=True)

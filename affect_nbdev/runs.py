@@ -6,7 +6,7 @@
 __all__ = ['NETWORKS', 'PACKAGES', 'weights_digest', 'write_weights', 'read_weights', 'network_of', 'describe_run',
            'write_history', 'read_history', 'account_of', 'save_run', 'save_each_epoch', 'Run', 'read_json', 'load_run']
 
-# %% ../nbs/24_runs.ipynb #d8a1c453
+# %% ../nbs/24_runs.ipynb #efd37a29
 import dataclasses, json, platform, torch, pandas as pd
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from .files import digest, write_json, write_text, written_aside
 from .judging import device_of
 from .labels import AffectError, unknown
 from .mtanet import AffectNetwork, MTANet
+from .splits import rows_digest
 from .tables import FaceTable
 from .recipe import Recipe
 from .training import History
@@ -74,7 +75,7 @@ def network_of(
     model.load_state_dict(state, assign=True)
     return model.to(memory_format=torch.channels_last).eval() # as in training, so that it says the same to the last bit
 
-# %% ../nbs/24_runs.ipynb #3b5b96a2
+# %% ../nbs/24_runs.ipynb #34f0e712
 PACKAGES = ('affect_nbdev', 'torch', 'torchvision', 'numpy', 'pandas', 'pillow', 'captum', 'torchmetrics')
 
 def _version(package):
@@ -90,7 +91,7 @@ def describe_run(
     "The manifest before the training: network, label space, recipe, seed, data, versions, device."
     device, kind = device_of(model), {kind: name for name, kind in NETWORKS.items()}[type(model)]
     return dict(format=1, network=dict(kind=kind, **model.configuration()), label_space=model.space.to_json(), seed=recipe.seed, recipe=dataclasses.asdict(recipe),
-                data={role: dict(faces=len(table), digest=table.digest()) for role, table in tables.items()},
+                data={role: dict(faces=len(table), digest=rows_digest(table)) for role, table in tables.items()},
                 versions={package: _version(package) for package in PACKAGES} | dict(python=platform.python_version()),
                 machine=dict(system=platform.platform(terse=True), processor=platform.machine(), threads=torch.get_num_threads(),
                              device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type), **more)

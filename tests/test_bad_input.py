@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_was_finished(data, tmp_path):
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert manifest["training"]["interrupted"] and len(history) == manifest["training"]["epochs"] >= 2
     assert quick("evaluate", tmp_path / "run", "--whole", "--data", data, "--json").status == 0
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["history.csv", "manifest.json", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["history.csv", "manifest.json", "model.safetensors", "rows.csv.gz"]
 
 
 def test_a_kill_leaves_a_readable_run(data, tmp_path):

@@ -14,7 +14,7 @@ from matplotlib import cbook
 from PIL import Image
 
 COMMANDS = ("demo", "train", "evaluate", "predict", "explain")
-MADE = {"report.html", "metrics.json", "manifest.json", "history.csv", "model.safetensors", "learning.png", "saliency.png"}
+MADE = {"report.html", "metrics.json", "manifest.json", "history.csv", "rows.csv.gz", "model.safetensors", "learning.png", "saliency.png"}
 
 
 def start(*words, **options):
@@ -125,7 +125,7 @@ def test_demo_never_touches_what_is_not_a_demo(tmp_path, run):
 # train and evaluate
 
 def test_train_leaves_a_run_that_learnt_something(run):
-    assert {p.name for p in run.iterdir()} == {"model.safetensors", "manifest.json", "history.csv", "metrics.json"}
+    assert {p.name for p in run.iterdir()} == {"model.safetensors", "manifest.json", "history.csv", "metrics.json", "rows.csv.gz"}
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["split"] == "test" and metrics["n"] == 20
     assert metrics["action_units"]["f1_macro"] > metrics["baseline"]["action_units"]["f1_macro"] + .1

@@ -98,7 +98,7 @@ def inside(
     "Sum of every map over every mask: (faces, units, columns)"
     return torch.einsum('fchw,fuhw->fuc', maps.float(), masks.float())
 
-# %% ../nbs/31c_causes.ipynb #2f967b0c
+# %% ../nbs/31c_causes.ipynb #4b0bf53b
 def predictions(
     model: nn.Module, # in eval mode, with `.space`
     plan: FacePlan, # faces
@@ -106,13 +106,15 @@ def predictions(
     method: str = 'integrated_gradients', # as in `attribute`
     baseline: str = 'mean', # as in `attribute`
     size: int = 64, # pixels, as the network was trained
+    magnitude: bool = False, # sum the sizes of the map's values and forget their signs
+    masks: Tensor | None = None, # as `unit_masks` gives them, if they are at hand: drawing them takes longer than many a map
     **more, # for `attribute`: steps, layer ...
 ) -> Tensor:
     "(faces, units, units): what the map of each unit's column (last) says that removing each unit (middle) takes away, in log-odds"
     maps = attribute(model, pictures_of(plan, size), units, method, baseline, **more).cpu()
-    return inside(maps, unit_masks(plan, units, size))
+    return inside(maps.abs() if magnitude else maps, unit_masks(plan, units, size) if masks is None else masks)
 
-# %% ../nbs/31c_causes.ipynb #14429409
+# %% ../nbs/31c_causes.ipynb #a886fad9
 def resamplings(
     faces: int, # how many there are
     draws: int = 2000, # how often they are drawn anew
@@ -129,11 +131,15 @@ def correlations(
 ) -> Tensor: # (draws, k), NaN where one of the two does not vary
     "Pearson's correlation over the faces, column by column and draw by draw."
     known = ~(x.isnan() | y.isnan())
-    x, y = ((v.double() - v.double().where(known, torch.nan).nanmean(0)).where(known, 0.) for v in (x, y)) # centred first: sums stay small
-    n = weights @ known.double()
+    def scaled(v): # centred, the largest is 1: whatever the unit was, sums stay small and rounding is told from spread
+        v = v.double().where(known, torch.nan)
+        centred = v - v.nanmean(0)
+        largest, limit = (part.abs().nan_to_num(0).amax(0) for part in (centred, 1e-12 * v))
+        return (centred / largest).where(known & (largest > limit), 0.)
+    x, y, n = scaled(x), scaled(y), weights @ known.double()
     mean_x, mean_y, xx, yy, xy = (weights @ v / n for v in (x, y, x * x, y * y, x * y))
-    spread = (xx - mean_x**2).clamp(min=0) * (yy - mean_y**2).clamp(min=0)
-    return ((xy - mean_x * mean_y) / spread.sqrt()).where(spread > 1e-18, torch.nan)
+    var_x, var_y = xx - mean_x**2, yy - mean_y**2
+    return ((xy - mean_x * mean_y) / (var_x * var_y).sqrt()).where((var_x > 1e-13) & (var_y > 1e-13), torch.nan)
 
 # %% ../nbs/31c_causes.ipynb #23a178bf
 def agreement(
@@ -155,13 +161,13 @@ def agreement(
     quantiles = torch.tensor([.025, .975], dtype=torch.float64)
     return {name: (value[0].item(), *value[1:].nanquantile(quantiles).tolist()) for name, value in rows.items()}
 
-# %% ../nbs/31c_causes.ipynb #0c83f225
+# %% ../nbs/31c_causes.ipynb #af704d0c
 def agreement_figure(
     table: dict[str, dict], # by name of the prediction: as `agreement` gives it
     about: str, # which faces, how many, which pairs
 ) -> Figure:
     "A row per prediction: mean correlation within units with its 95 % interval, for the right map and for maps of wrong units"
-    fig = Figure(figsize=(7.4, .36 * len(table) + 1.5), layout='constrained')
+    fig = Figure(figsize=(6.8, .32 * len(table) + 1.6), layout='constrained')
     ax = fig.subplots()
     kinds = {'own': ('its own map', '#0072B2', 'o'), 'same_half': ('a unit of the same half', '#E69F00', 's'), 'other_half': ('a unit of the other half', '.55', '^')}
     for shift, (kind, (label, colour, marker)) in zip((-.2, 0, .2), kinds.items()):
@@ -205,7 +211,7 @@ def ideal_answers(
     by_class = np.stack([valence_arousal(np.full(len(strength), k), strength) for k in range(len(prior))], 1) # (n, 8, 2)
     return np.concatenate([(np.exp(logs)[..., None] * by_class).sum(1), logs], 1)
 
-# %% ../nbs/31c_causes.ipynb #8653732b
+# %% ../nbs/31c_causes.ipynb #b38b9fc1
 def matrix_figure(
     blocks: dict[str, tuple[np.ndarray, Sequence[str], np.ndarray | None]], # by title: values (units, columns), names of the columns, which cells get a dot
     units: Sequence[str], # names of the rows
@@ -214,7 +220,7 @@ def matrix_figure(
 ) -> Figure:
     "Effects as matrices side by side on one diverging scale with zero in its middle"
     widths = [len(names) for _, names, _ in blocks.values()]
-    fig = Figure(figsize=(.27 * sum(widths) + 2.6, .27 * len(units) + 2), layout='constrained')
+    fig = Figure(figsize=(.23 * sum(widths) + 1.8, .23 * len(units) + 2.2), layout='constrained')
     axes = fig.subplots(1, len(blocks), width_ratios=widths, squeeze=False)
     limit = np.nanmax([np.nanmax(np.abs(values)) for values, _, _ in blocks.values()]) or 1.
     for ax, (title, (values, names, dots)) in zip(axes[0], blocks.items()):

@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from .labels import AffectError, unknown
 
-# %% ../nbs/30a_explaining.ipynb #bc06c501
+# %% ../nbs/30a_explaining.ipynb #68a623a5
+def _zero(x):
+    "Is it zero, a number or a tensor of zeros?"
+    return bool((x == 0).all()) if isinstance(x, Tensor) else x == 0
+
 @dataclass
 class Used(TorchDispatchMode):
     "What one forward pass used: how often each layer was called, and where a ReLU was computed outside of a ReLU layer"
@@ -31,7 +35,8 @@ class Used(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         name, kwargs = operation.overloadpacket.__name__.rstrip('_'), kwargs or {}
         low, high = [*args[1:], None, None][:2]
-        cut = name == 'relu' or name in ('clamp', 'clamp_min') and kwargs.get('min', low) == 0 and kwargs.get('max', high) is None
+        cut = (name == 'relu' or name in ('clamp', 'clamp_min') and _zero(kwargs.get('min', low)) and kwargs.get('max', high) is None
+               or name in ('maximum', 'fmax') and any(map(_zero, args)) or name == 'threshold' and args[1:] == (0, 0))
         if cut and not (self.inside and isinstance(self.inside[-1], nn.ReLU)):
             self.functions.append(self.names[self.inside[-1]] if self.inside else '')
         return operation(*args, **kwargs)

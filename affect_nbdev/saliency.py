@@ -51,14 +51,14 @@ def completeness_gap(
         picture, nothing = (ColumnsModel(model)(x)[:, index] for x in (images, baseline_of(images, baseline)))
     return maps.sum((2, 3)) - (picture - nothing)
 
-# %% ../nbs/30_saliency.ipynb #41c188ce
+# %% ../nbs/30_saliency.ipynb #5f00c0c9
 def randomised(
     model: nn.Module, # left untouched
-    seed: int = 0, # the same seed gives the same weights; the global random state is left alone
+    seed: int = 0, # the same seed gives the same weights on the same kind of device; the caller's dice are left alone
 ) -> nn.Module:
     "A copy of the network in eval mode, each layer's weights drawn anew (Adebayo and others 2018, all layers at once)"
     model = copy.deepcopy(model).eval()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []): # manual_seed seeds them all
         torch.manual_seed(seed)
         for layer in model.modules():
             if hasattr(layer, 'reset_parameters'): layer.reset_parameters()

@@ -194,17 +194,18 @@ def pointing_scores(
     return means | dict(margin=means['own'] - means['other_half'], low=low, high=high, area=masks[seen].float().mean().item(), faces=len(rates),
                         maps=int(seen.sum()), method=method, baseline=baseline, steps=steps)
 
-# %% ../nbs/31_saliency_scores.ipynb #8080e4b8
+# %% ../nbs/31_saliency_scores.ipynb #4a60f9c8
 def pointing_figure(
     scores: dict, # as `pointing_scores` returns them
 ) -> Figure:
     "Three bars: how often the mask of an action unit is hit by its own map, by one of the same half of the face, of the other half; a line for pure chance"
-    fig, ax = plt.subplots(figsize=(6, 2.6), layout='constrained')
+    fig, ax = plt.subplots(figsize=(6, 2.8), layout='constrained')
     names = {'own': 'its own map', 'same_half': 'a unit of the same half', 'other_half': 'a unit of the other half'}
     bars = ax.barh(list(names.values()), [scores[key] for key in names], color=['#0072b2', '#56b4e9', '#999999'])
     ax.bar_label(bars, fmt='%.2f', padding=3)
     ax.axvline(scores['area'], color='k', ls=':', lw=1, label=f'a point at random ({scores["area"]:.2f})')
     ax.invert_yaxis(); ax.set_xlim(0, 1); ax.legend(loc='lower right', fontsize=8)
-    ax.set_xlabel(f'share of {scores["maps"]} masks hit, {scores["faces"]} drawn faces')
+    ax.set_xlabel(f'share of {scores["maps"]} masks hit, {scores["faces"]} drawn faces; target: each action unit that shows\n'
+                  f'{scores["method"].replace("_", " ")}, baseline: {scores["baseline"]}, {scores["steps"]} steps')
     ax.set_title(f'Does the map of an action unit point at it?\nown minus other half: {scores["margin"]:.2f} (95 %: {scores["low"]:.2f} to {scores["high"]:.2f})', fontsize=10)
     return fig

@@ -104,7 +104,7 @@ def where(
     piles['calling and Python'] += total - sum(piles.values())
     return {pile: seconds / total for pile, seconds in piles.items()}
 
-# %% ../nbs/30d_sweeps.ipynb #8d570c5a
+# %% ../nbs/30d_sweeps.ipynb #dfbdd1b2
 def speed(
     network: str = 'mtanet', # or 'two_level'
     methods: tuple[str, ...] = tuple(METHODS), # names in `METHODS`
@@ -119,7 +119,7 @@ def speed(
     torch.manual_seed(0)
     model = kinds[network](DRAWN, seresnet_tiny(), 128).eval()
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    regions = (1 + torch.arange(size) * 19 // size)[None, :, None].expand(1, size, size).clone() # as many as a face has
+    regions = (1 + torch.arange(size) * 21 // size)[None, :, None].expand(1, size, size).clone() # as many as a face has
     for method in methods:
         given = (model, image, method, steps, batch, regions)
         one, all_ = column_by_column(*given), at_once(*given)
@@ -130,7 +130,7 @@ def speed(
                          difference=((one - all_).abs().max() / one.abs().max().clamp(min=1e-12)).item(), **goes))
     return pd.DataFrame(rows)
 
-# %% ../nbs/30d_sweeps.ipynb #fa01b21b
+# %% ../nbs/30d_sweeps.ipynb #1172426f
 def speed_figure(
     frame: pd.DataFrame, # of `speed`, one network
 ) -> Figure:
@@ -143,7 +143,7 @@ def speed_figure(
     for ratio, kind, label in ((1.5, 'gradient', 'gradients: at least 1.5'), (5, 'perturbation', 'trials: at least 5')):
         left.axvline(ratio, color='#0072B2' if kind == 'gradient' else '#D55E00', ls=':', lw=1.5, label=label)
     left.set(yticks=y, yticklabels=frame.method.str.replace('_', ' '), xscale='log', xlabel='times as fast as one call per column (line: range)', title=f'{frame["columns"].iloc[0]} columns of one picture')
-    left.set_xticks([1, 2, 5, 10, 20], labels=['1', '2', '5', '10', '20']); left.minorticks_off(); left.legend(fontsize=8, loc='lower right'); left.invert_yaxis()
+    left.set_xticks([1, 2, 5, 10, 20], labels=['1', '2', '5', '10', '20']); left.minorticks_off(); left.legend(fontsize=8, ncols=2, loc='upper center', bbox_to_anchor=(.4, -.14)); left.invert_yaxis()
     start = np.zeros(len(frame))
     for pile, colour in zip(PILES, ('#000000', '#56B4E9', '#E69F00', '#BBBBBB')):
         right.barh(y, frame[pile], left=start, color=colour, label=pile); start += frame[pile].to_numpy()
@@ -151,13 +151,13 @@ def speed_figure(
     right.legend(fontsize=8, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.14))
     return figure
 
-# %% ../nbs/30d_sweeps.ipynb #30a667c6
+# %% ../nbs/30d_sweeps.ipynb #d8d949f8
 def main(out: str | Path = 'results', rounds: int = 3, threads: int = 2) -> pd.DataFrame: # the folder for both files, rounds that count, threads of torch
     "`python -m affect_nbdev.sweeps`: measure, print, keep"
     torch.set_num_threads(threads)
     frame = pd.concat([speed(network, rounds=rounds) for network in ('mtanet', 'two_level')], ignore_index=True)
     shown = frame[['network', 'method', 'seconds_one_by_one', 'seconds', 'ratio', 'ratio_low', 'ratio_high', 'difference', 'identical', *PILES]]
-    print(shown.round(3).to_string(index=False))
+    print(shown.to_string(index=False, float_format='{:.3g}'.format))
     write_text(Path(out)/'saliency_speed.csv', frame.to_csv(index=False, lineterminator='\n'))
     write_json(Path(out)/'saliency_speed.json', dict(what='one picture of noise, 64 pixels, 22 columns, untrained networks on seresnet_tiny, 16 steps, 32 copies at a time',
         rounds=rounds, threads=threads, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None, processors=os.cpu_count(), machine=platform.machine(), python=platform.python_version(), torch=torch.__version__,

@@ -119,7 +119,7 @@ def share_inside(
     total = maps.abs().sum((1, 2))
     return ((maps.abs() * masks).sum((1, 2)) / total).where(total > 0, torch.nan)
 
-# %% ../nbs/35_tuned_units.ipynb #fd24a4a2
+# %% ../nbs/35_tuned_units.ipynb #dd02c8ea
 def tuned_figure(
     model: nn.Module, # a network
     plan: FacePlan, # faces
@@ -128,8 +128,9 @@ def tuned_figure(
     size: int = 64, # pixels
 ) -> Figure:
     "A block of faces per channel with the outline of what the channel noticed of its action unit"
-    figure = Figure(figsize=(1.25 * each * min(3, len(channels)), 1.7 * -(-len(channels) // 3)), layout='constrained')
-    blocks = figure.subfigures(-(-len(channels) // 3), min(3, len(channels)), squeeze=False).flatten()
+    rows, columns = -(-len(channels) // 2), min(2, len(channels))
+    figure = Figure(figsize=(1.05 * each * columns, 1.4 * rows + .6), layout='constrained')
+    blocks = figure.subfigures(rows, columns, squeeze=False).flatten()
     for block, (title, layer, channel, action_unit) in zip(blocks, channels):
         face, _, _ = removals(plan, (action_unit,))
         some = plan[face[:each].numpy()]
@@ -137,4 +138,5 @@ def tuned_figure(
             ax.imshow(picture.permute(1, 2, 0) / 2 + .5); ax.set_axis_off()
             if change.max() > 0: ax.contour(change, [change.max() / 2], colors=['k'], linewidths=2.2); ax.contour(change, [change.max() / 2], colors=['#E69F00'], linewidths=1.2)
         block.suptitle(title, fontsize=9)
+    figure.supxlabel(f'Target: one channel; compared with: the same drawn face, unit at rest\nthe first {each} people that show the unit; line: half of the largest change', size=9)
     return figure

@@ -1,5 +1,6 @@
 """Shared by the tests: where the repository is, and what settings.ini says."""
 import os
+import signal
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from command import data, run  # noqa: F401  (fixtures that several files use)
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; some tests press Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -6,8 +6,8 @@
 __all__ = ['ORDERS', 'FULL', 'PEER', 'timed', 'side_by_side', 'noise_batch', 'training_step', 'timm_network', 'plain_step',
            'timing_figure', 'operations', 'large_product', 'shares', 'cases', 'timed_cases', 'full_case', 'load']
 
-# %% ../nbs/91_benchmarks.ipynb #92518129
-import os, time, torch, numpy as np, pandas as pd
+# %% ../nbs/91_benchmarks.ipynb #2332a565
+import argparse, os, time, torch, numpy as np, pandas as pd
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from .comparison import environment
+from .grids import environment
 from .files import write_json, write_text
 from .judging import chosen_device, device_of
 from .labels import ABAW2020, Affect, AffectError, LabelSpace, to_device
@@ -225,9 +225,11 @@ def full_case(
     write_json(folder/'training_step.json', environment() | dict(case=case, timm=version('timm'), load_average=[before, load()]))
     return frame
 
-# %% ../nbs/91_benchmarks.ipynb #58f737a8
+# %% ../nbs/91_benchmarks.ipynb #ca3ab49a
 def load() -> float | None:
     "How many processes want to run, averaged over the last minute; None where the system does not say."
     return round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': print(full_case().round(3).to_string())
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    argparse.ArgumentParser(prog='python -m affect_nbdev.benchmarks', description=full_case.__doc__).parse_args() # no words but --help
+    print(full_case().round(3).to_string())

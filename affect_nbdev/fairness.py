@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['LEVELS', 'NAMES', 'WAYS', 'FACES', 'POINTED', 'STEPS', 'SEEDS', 'RESULT', 'with_tone', 'with_shape', 'set_factor',
            'versions', 'weighted_scores', 'Way', 'table_of', 'training_sample', 'pointing', 'judged_people', 'measure',
-           'main']
+           'study']
 
-# %% ../nbs/36_fairness.ipynb #985b9f54
-import sys, numpy as np, torch
+# %% ../nbs/36_fairness.ipynb #8d00566c
+import numpy as np, torch
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 import pandas as pd
 from torch import Tensor, nn
 from .attribution import attribute
-from .causes import shown_units, unit_masks
-from .comparison import run_grid
+from .causes import shown_units
 from .experiment import new_network
 from .faces import SPACE, DrawnRecipe, drawn_plan
+from .grids import run_grid, study_command
 from .head import load_head
 from .judging import outputs
 from .labels import DRAWN, Affect, AffectError
@@ -26,7 +27,7 @@ from .people import AGES, ANCESTRIES, DARK_SKIN, LIGHT_SKIN, SEXES
 from .plan import FacePlan
 from .recipe import Recipe
 from .render import draw
-from .saliency_scores import hit_rates
+from .saliency_scores import hit_rates, masks_of
 from .tables import FaceTable
 from .training import fit
 
@@ -135,7 +136,7 @@ def training_sample(
     tone = np.where(rank < dark, .75 + depth, depth)[person]
     return table_of(with_tone(plan, frame['skin_tone'].to_numpy(), tone), frame.assign(skin_tone=tone))
 
-# %% ../nbs/36_fairness.ipynb #e9cfdcf5
+# %% ../nbs/36_fairness.ipynb #8b0a52ca
 POINTED, STEPS = 40, 4 # test faces with maps; steps of integrated gradients
 
 def pointing(
@@ -147,7 +148,7 @@ def pointing(
     units = model.space.action_units
     images = normalise(torch.from_numpy(draw(plan, size, FACES.samples)).permute(0, 3, 1, 2))
     maps = attribute(model, images, units, baseline='mean', steps=STEPS).cpu()
-    return hit_rates(maps, unit_masks(plan, units, size), shown_units(plan, units), units)
+    return hit_rates(maps, masks_of(plan, units, size), shown_units(plan, units), units)
 
 def judged_people(
     recipe: DrawnRecipe = FACES, # of the people
@@ -180,14 +181,13 @@ def measure(
     gaps = {f'tone gap {name}': row[f'tone light {name}'] - row[f'tone dark {name}'] for name in ('score', 'ccc', 'au_f1', 'expression_f1')}
     return gaps | row | dict(seconds=sum(r['training_seconds'] for r in history.rows))
 
-# %% ../nbs/36_fairness.ipynb #df5b960c
+# %% ../nbs/36_fairness.ipynb #0f1277e1
 SEEDS, RESULT = (0, 1, 2, 3, 4), Path('results/fairness.csv')
 
-def main(
-    seeds: list[int], # empty: all five
-) -> None:
-    "Make what is missing of the study; run from the folder of the project"
-    torch.set_num_threads(1) # the same numbers whatever else the machine does
+def study(
+    seeds: Sequence[int] = SEEDS, # paired
+) -> pd.DataFrame: # one row per sample and seed
+    "Make what is missing of the study, and give all of it"
     plan, frame = judged_people()
     every = versions(plan, frame)
     tests = {name: table_of(some, frame) for name, some in every.items()}
@@ -196,7 +196,8 @@ def main(
     data = {name: training_sample(way.dark) for name, way in WAYS.items()}
     validation = training_sample(.5, split='validation')
     digests = {name: table.digest() for name, table in {**data, 'validation': validation, **tests}.items()}
-    run_grid(WAYS, seeds or SEEDS, lambda name, way, seed: measure(way, seed, data[name], validation, tests, plans), RESULT,
-             dict(study='fairness', trunk='tiny', train=FACES.train, test=len(plan), data=digests))
+    return run_grid(WAYS, seeds, lambda name, way, seed: measure(way, seed, data[name], validation, tests, plans), RESULT,
+                    dict(study='fairness', trunk='tiny', train=FACES.train, test=len(plan), data=digests))
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': main([int(word) for word in sys.argv[1:]])
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    study_command('fairness', study.__doc__, lambda asked: study(asked.seeds or SEEDS))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FULL', 'face_files', 'plain_way', 'epoch', 'ways', 'settle', 'clocked', 'speeds', 'full_case', 'speed_figure']
 
-# %% ../nbs/92_loading_speed.ipynb #74fe81f4
-import os, tempfile, time
+# %% ../nbs/92_loading_speed.ipynb #9c1e628b
+import argparse, os, tempfile, time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from .benchmarks import load, side_by_side
-from .comparison import environment
+from .grids import environment
 from .faces import DrawnRecipe, drawn_faces
 from .files import write_json, write_text
 from .loaders import Augment, face_loader, normalise
@@ -138,7 +138,7 @@ def full_case(
     write_json(folder/'loading_speed.json', environment() | about)
     return frame
 
-# %% ../nbs/92_loading_speed.ipynb #61436e6d
+# %% ../nbs/92_loading_speed.ipynb #e392043d
 def speed_figure(
     frame: pd.DataFrame, # of `speeds`
     title: str, # of what machine and how many faces
@@ -159,4 +159,6 @@ def speed_figure(
     figure.suptitle(title, size=10)
     return figure
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': print(full_case().round(3).to_string())
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    argparse.ArgumentParser(prog='python -m affect_nbdev.loading_speed', description=full_case.__doc__).parse_args() # no words but --help
+    print(full_case().round(3).to_string())

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['HEADLINES', 'SEEDS', 'RESULT', 'SHORT', 'START', 'told', 'faces_at_hand', 'both_ways', 'configurations',
-           'drawn_tables', 'started', 'measure', 'main']
+           'drawn_tables', 'started', 'measure', 'study']
 
-# %% ../nbs/40_mtanet_protocol.ipynb #5ada55b3
-import os, sys, torch, pandas as pd
+# %% ../nbs/40_mtanet_protocol.ipynb #6f8ab1e2
+import os, pandas as pd
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from torch import nn
 from .batch_mean import batch_mean
-from .comparison import run_grid
+from .grids import run_grid, study_command
 from .experiment import judged, new_network
 from .faces import FULL, drawn_faces
 from .judging import evaluate, selection_score
@@ -111,14 +112,14 @@ def measure(
     for r in history.rows: row |= {f'validation_{r["epoch"]}': r['score'], f'train_loss_{r["epoch"]}': r['train_valence_arousal']}
     return row
 
-# %% ../nbs/40_mtanet_protocol.ipynb #697e36c8
-def main(
-    seeds: list[int], # empty: both
-) -> None:
-    "Make what is missing of the table on drawn faces; run from the folder of the project."
-    torch.set_num_threads(1)  # the same numbers whatever else the machine does
+# %% ../nbs/40_mtanet_protocol.ipynb #5da4fb9a
+def study(
+    seeds: Sequence[int] = SEEDS, # paired
+) -> pd.DataFrame: # one row per training and seed
+    "Make what is missing of the table on drawn faces, and give all of it."
     tables = drawn_tables()
     manifest = dict(study='MTANet protocol', trunk='tiny', data={name: dict(faces=len(table), digest=table.digest()) for name, table in tables.items()})
-    run_grid(configurations(), seeds or SEEDS, lambda name, kept, seed: measure(**kept, seed=seed, tables=tables), RESULT, manifest)
+    return run_grid(configurations(), seeds, lambda name, kept, seed: measure(**kept, seed=seed, tables=tables), RESULT, manifest)
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': main([int(word) for word in sys.argv[1:]])
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    study_command('mtanet_protocol', study.__doc__, lambda asked: study(asked.seeds or SEEDS))

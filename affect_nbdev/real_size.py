@@ -282,7 +282,7 @@ def told(
     return '\n'.join([*lines, f'two workers, {added["pictures"]:,} pictures: {added["private_mb"]:.0f} MB of their own, {more:.0f} MB more than '
                               f'with 1,000 rows; promised: no copy of the table ({added["table_mb"]:.0f} MB)'])
 
-# %% ../nbs/92b_real_size.ipynb #b41fea23
+# %% ../nbs/92b_real_size.ipynb #d8781b55
 def full_case(
     scale: float = 1.,  # of the trees
     folder: Path | None = None,  # for the trees, which stay; None: a temporary one
@@ -290,7 +290,7 @@ def full_case(
     progress: bool = True,  # bars on standard error
 ) -> str:  # of `told`
     "Make the trees, measure everything, keep and tell it."
-    from affect_nbdev.comparison import environment
+    from affect_nbdev.grids import environment
     if not 0 < scale <= 4: raise AffectError(f'the scale must be above 0 and at most 4, not {scale:g}')
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary: return full_case(scale, Path(temporary), results, progress)

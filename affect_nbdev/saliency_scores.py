@@ -7,7 +7,7 @@ __all__ = ['UPPER', 'widened', 'peaks', 'pointing_game', 'changes_of', 'relation
            'hit_rates', 'mass_inside', 'rank_inside', 'interval', 'chosen', 'masks_of', 'pointing_scores',
            'pointing_figure']
 
-# %% ../nbs/31_saliency_scores.ipynb #2062d4bf
+# %% ../nbs/31_saliency_scores.ipynb #87acc72f
 import numpy as np, torch, matplotlib.pyplot as plt
 from collections.abc import Sequence
 from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ from torch.nn.functional import max_pool2d
 from .faces import plan_of
 from .labels import AffectError
 from .loaders import face_loader, normalise
+from .plan import FacePlan
 from .render import causal_mask
 from .attribution import attribute
 from .tables import FaceTable
@@ -49,14 +50,14 @@ def pointing_game(
     "Whether the peak of each map lies in its mask: bool (...) (Zhang and others 2016)"
     return masks.flatten(-2).gather(-1, peaks(maps)[..., None])[..., 0]
 
-# %% ../nbs/31_saliency_scores.ipynb #57a00b78
+# %% ../nbs/31_saliency_scores.ipynb #889caf90
 def changes_of(
-    table: FaceTable, # drawn faces
+    plan: FacePlan, # faces
     units: Sequence[str], # names of action units
     size: int, # pixels of the masks
 ) -> Tensor:
     "How much each unit changes each pixel of each face: (faces, units, size, size), 0 to 1; all 0 where the unit is at rest"
-    plan, changes = plan_of(table), torch.zeros(len(table), len(units), size, size)
+    changes = torch.zeros(len(plan), len(units), size, size)
     for k, unit in enumerate(units):
         rows = np.flatnonzero((plan.values != plan.without(unit).values).any(1)) # the faces that show it
         if len(rows): changes[rows, k] = torch.from_numpy(causal_mask(plan[rows], unit, size))
@@ -148,7 +149,7 @@ def interval(
     low, high = values[index].mean(1).quantile(torch.tensor([.025, .975])).tolist()
     return low, high
 
-# %% ../nbs/31_saliency_scores.ipynb #e64acf82
+# %% ../nbs/31_saliency_scores.ipynb #782df279
 def chosen(
     table: FaceTable, # drawn faces
     space, # the label space of the network
@@ -163,14 +164,14 @@ def chosen(
     return table.select(rows.numpy()), active[rows]
 
 def masks_of(
-    table: FaceTable, # drawn faces
+    plan: FacePlan, # faces
     units: Sequence[str], # names of action units
-    size: int, # pixels of the masks
+    size: int = 64, # pixels of the masks
 ) -> Tensor:
-    "Where each unit is on each face, widened: bool (faces, units, size, size)"
-    return widened(changes_of(table, units, size))
+    "Where each unit is on each face, widened: bool (faces, units, size, size); nowhere where the unit is at rest"
+    return widened(changes_of(plan, units, size))
 
-# %% ../nbs/31_saliency_scores.ipynb #70feec5c
+# %% ../nbs/31_saliency_scores.ipynb #1218d5b2
 def pointing_scores(
     model: nn.Module, # in eval mode, with `.space`
     table: FaceTable, # drawn faces, of people the network never saw
@@ -185,7 +186,7 @@ def pointing_scores(
     some, active = chosen(table, model.space, faces, seed)
     units, images = model.space.action_units, next(iter(face_loader(some, model.space, size, len(some))))[0]
     maps = attribute(model, normalise(images), units, method, baseline, steps=steps).cpu()
-    masks = masks_of(some, units, size)
+    masks = masks_of(plan_of(some), units, size)
     rates = hit_rates(maps, masks, active, units)
     rates, seen = rates[~rates.isnan().any(1)], active & masks.flatten(2).any(2)
     if not len(rates): raise AffectError(f'none of the {len(some)} faces can be scored: no unit that can be seen, or maps that say nothing')

@@ -5,24 +5,23 @@
 # %% auto #0
 __all__ = ['RECIPE', 'BASELINE', 'SIZE', 'UNITS', 'MAGNITUDE', 'CONTROLS', 'SMALLER', 'STEPS', 'STEADY', 'NEW', 'FACES', 'SEEDS',
            'RESULT', 'trained', 'Setting', 'static_map', 'setting', 'curve_areas', 'scores_of', 'likeness', 'cells',
-           'maps_of', 'references', 'floors', 'measure', 'configurations', 'study', 'main', 'long_form',
-           'over_networks']
+           'maps_of', 'references', 'floors', 'measure', 'configurations', 'study', 'long_form', 'over_networks']
 
-# %% ../nbs/42_saliency_study.ipynb #5eaa3f72
-import argparse, json, torch, pandas as pd
+# %% ../nbs/42_saliency_study.ipynb #34dbcc19
+import json, torch, pandas as pd
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from scipy import stats
 from torch import Tensor, nn
 from .attribution import METHODS, attribute
-from .comparison import run_grid
+from .grids import run_grid, study_command
 from .experiment import learn, new_network
 from .faces import drawn_faces, plan_of
 from .faithfulness import (areas, at_stride, curves, heads_randomised, incompleteness, infidelity, outputs_of,
                                        sensitivity, square_effects, squares)
 from .files import cache_folder, digest
-from .labels import DRAWN, AffectError
+from .labels import DRAWN
 from .loaders import face_loader, normalise
 from .recipe import Recipe
 from .regions import region_maps
@@ -65,13 +64,13 @@ class Setting:
     differences: Tensor # (faces, units): output minus output at the baseline
     seed: int # of the faces, the squares and every random control
 
-# %% ../nbs/42_saliency_study.ipynb #0bf5a905
+# %% ../nbs/42_saliency_study.ipynb #ab59e0b3
 @lru_cache(maxsize=2)
 def static_map(
     count: int = 300, # faces of the validation people
 ) -> Tensor:
     "What each action unit changes, averaged over people who are not explained: (units, h, w)"
-    return changes_of(drawn_faces('validation', progress=False).select(range(count)), UNITS, SIZE).mean(0)
+    return changes_of(plan_of(drawn_faces('validation', progress=False).select(range(count))), UNITS, SIZE).mean(0)
 
 def setting(
     model: nn.Module, # in eval mode
@@ -83,7 +82,7 @@ def setting(
     "Choose the faces and ask the network what needs no map."
     some, active = chosen(test, DRAWN, faces, seed)
     images = normalise(next(iter(face_loader(some, DRAWN, SIZE, len(some))))[0])
-    nothing, changes, holes = baseline_of(images, BASELINE), changes_of(some, UNITS, SIZE), squares(32, SIZE, seed)
+    nothing, changes, holes = baseline_of(images, BASELINE), changes_of(plan_of(some), UNITS, SIZE), squares(32, SIZE, seed)
     return Setting(model, f1, images, nothing, changes, static_map(), active & widened(changes).flatten(2).any(2), region_maps(plan_of(some), SIZE), holes,
                    square_effects(model, images, nothing, holes, UNITS), outputs_of(model, images, UNITS) - outputs_of(model, nothing, UNITS), seed)
 
@@ -231,25 +230,14 @@ def study(
                     data={split: dict(faces=len(table), digest=table.digest()) for split, table in data.items()})
     return run_grid(configurations(), seeds, lambda name, way, seed: measure(name, kept(seed)), path, manifest)
 
-# %% ../nbs/42_saliency_study.ipynb #1ffa9456
-def main(
-    words: list[str] | None = None, # of the command line; None: those it was called with
-) -> None:
-    "Make what is missing of the study; run from the folder of the project."
-    parser = argparse.ArgumentParser(prog='python -m affect_nbdev.saliency_study', description=main.__doc__)
-    parser.add_argument('seeds', nargs='*', type=int, help='only these networks, so that several processes can share the work')
-    parser.add_argument('--faces', type=int, default=FACES, help='explained by each network')
-    parser.add_argument('--out', type=Path, default=RESULT, help='the table to be, a .csv')
-    asked = parser.parse_args(words)
-    torch.set_num_threads(1) # the same numbers whatever else the machine does
-    try: study(asked.seeds or SEEDS, asked.faces, asked.out)
-    except AffectError as error: parser.exit(2, f'{parser.prog}: error: {error}\n')
+# %% ../nbs/42_saliency_study.ipynb #36e1f9c0
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    study_command('saliency_study', study.__doc__, lambda asked: study(asked.seeds or SEEDS, asked.faces, asked.out),
+                  faces=dict(type=int, default=FACES, help='explained by each network'), out=dict(type=Path, default=RESULT, help='the table to be, a .csv'))
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': main()
-
-# %% ../nbs/42_saliency_study.ipynb #2cd32eae
+# %% ../nbs/42_saliency_study.ipynb #f844b128
 def long_form(
-    frame: pd.DataFrame, # as `study` or `comparison.read_grid` gives it
+    frame: pd.DataFrame, # as `study` or `grids.read_grid` gives it
 ) -> pd.DataFrame: # columns method, network, score, control, mean, margin, low, high, n
     "One row per method, network, score and control, own maps included as the control 'own'."
     cells = frame.melt(['configuration', 'seed'], [name for name in frame if name.count('/') == 2]).dropna(subset='value')

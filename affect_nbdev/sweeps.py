@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PILES', 'plain', 'column_by_column', 'at_once', 'in_turns', 'where', 'speed', 'speed_figure', 'main']
 
-# %% ../nbs/30d_sweeps.ipynb #b25c9d0b
-import os, platform, time, torch, numpy as np, pandas as pd
+# %% ../nbs/30d_sweeps.ipynb #0045fcff
+import argparse, os, platform, time, torch, numpy as np, pandas as pd
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +151,7 @@ def speed_figure(
     right.legend(fontsize=8, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.14))
     return figure
 
-# %% ../nbs/30d_sweeps.ipynb #d8d949f8
+# %% ../nbs/30d_sweeps.ipynb #e6d6a9bd
 def main(out: str | Path = 'results', rounds: int = 3, threads: int = 2) -> pd.DataFrame: # the folder for both files, rounds that count, threads of torch
     "`python -m affect_nbdev.sweeps`: measure, print, keep"
     torch.set_num_threads(threads)
@@ -164,4 +164,6 @@ def main(out: str | Path = 'results', rounds: int = 3, threads: int = 2) -> pd.D
         least={kind: {network: float(part.ratio.min()) for network, part in rows.groupby('network')} for kind, rows in frame.groupby('kind')}))
     return frame
 
-if __name__ == '__main__' and __package__ == 'affect_nbdev': main()
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    argparse.ArgumentParser(prog='python -m affect_nbdev.sweeps', description='Every method, all columns at once against one call per column; writes results/saliency_speed.csv and .json.').parse_args() # no words but --help
+    main()

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['RECIPE', 'CATEGORY', 'ATTENTION', 'LEARNING', 'FACES', 'SEEDS', 'RESULT', 'Way', 'grid', 'further', 'tables',
-           'share_of_category', 'trained_outputs', 'measure', 'ablation', 'main']
+           'share_of_category', 'trained_outputs', 'measure', 'ablation']
 
-# %% ../nbs/41_two_level_ablation.ipynb #17695832
-import argparse, torch, pandas as pd
+# %% ../nbs/41_two_level_ablation.ipynb #eec742ba
+import torch, pandas as pd
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from torch import Tensor
-from .comparison import run_grid
+from .grids import run_grid, study_command
 from .experiment import new_network
 from .faces import DrawnRecipe
 from .gathering import gathered
@@ -124,7 +124,7 @@ def measure(
     means = {what: (row[f'valence_{what}'] + row[f'arousal_{what}']) / 2 for what in ('ccc', 'rmse')}
     return means | row | dict(expression_f1=found['expression']['f1_macro'] if way.recipe.coefficients[2] else None, **cost)
 
-# %% ../nbs/41_two_level_ablation.ipynb #0110204d
+# %% ../nbs/41_two_level_ablation.ipynb #ffd1903a
 SEEDS, RESULT = (0, 1, 2, 3, 4), Path('results/two_level_ablation.csv')
 
 def ablation(
@@ -133,25 +133,15 @@ def ablation(
     seeds: Sequence[int] = SEEDS, # paired
     ways: dict[str, Way] | None = None, # None: the grid, then what is further
 ) -> pd.DataFrame: # a row per configuration and seed
-    "Make what is missing of the experiment, and give all of it."
+    "Make what is missing of the experiment, and give all of it; AffectError for faces of your own without a table of their own."
+    if data != 'drawn' and Path(path) == RESULT: raise AffectError(f'faces of your own need a table of their own, not {RESULT} (--out FILE)')
     faces = tables(data)
     manifest = dict(study='two_level_ablation', data={split: dict(faces=len(table), digest=table.digest()) for split, table in faces.items()})
     parts = (grid(), further()) if ways is None else (ways,) # the grid for all seeds before the rest
     return pd.concat([run_grid(part, seeds, lambda name, way, seed: measure(way, seed, faces), path, manifest) for part in parts], ignore_index=True)
 
-# %% ../nbs/41_two_level_ablation.ipynb #247007bb
-def main(
-    words: list[str] | None = None, # of the command line; None: those it was called with
-) -> None:
-    "Make what is missing of the experiment; run from the folder of the project."
-    parser = argparse.ArgumentParser(prog='python -m affect_nbdev.two_level_ablation', description=main.__doc__)
-    parser.add_argument('seeds', nargs='*', type=int, help='only these, so that several processes can share the work')
-    parser.add_argument('--data', default='drawn', help="'drawn', AffectNet's folder, or one with pictures and a labels.csv")
-    parser.add_argument('--out', type=Path, help=f'the table to be, a .csv (drawn faces: {RESULT})')
-    asked = parser.parse_args(words)
-    if asked.data != 'drawn' and asked.out is None: parser.error('faces of your own need a table of their own: name it with --out')
-    torch.set_num_threads(1) # the same numbers whatever else the machine does
-    try: ablation(asked.data, asked.out or RESULT, asked.seeds or SEEDS)
-    except AffectError as error: parser.exit(2, f'{parser.prog}: error: {error}\n')
-
-if __name__ == '__main__' and __package__ == 'affect_nbdev': main()
+# %% ../nbs/41_two_level_ablation.ipynb #6e9ca1d8
+if __name__ == '__main__' and __package__ == 'affect_nbdev':
+    study_command('two_level_ablation', ablation.__doc__, lambda asked: ablation(asked.data, asked.out, asked.seeds or SEEDS),
+                  data=dict(default='drawn', help="'drawn', or a folder: AffectNet's, Aff-Wild2's, or one with pictures and a labels.csv"),
+                  out=dict(type=Path, default=RESULT, help=f'the table to be, a .csv ({RESULT})'))

@@ -6,7 +6,7 @@
 __all__ = ['LISTS', 'FLAT', 'SETS', 'UNKNOWN_PEOPLE', 'Source', 'layouts', 'read_annotations', 'labels_of', 'repeated', 'chosen',
            'rows_of', 'table_of', 'read_affectnet']
 
-# %% ../nbs/05_affectnet.ipynb #4a507504
+# %% ../nbs/05_affectnet.ipynb #5fdf8a6b
 import os
 import re
 from dataclasses import replace
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .annotations import (MARGIN, POINTS, LandmarkedFaces, Part, annotation, face_box_of_landmarks, joined,
-                                      part_of, path_faults, read_list)
+from .annotations import (MARGIN, POINTS, LandmarkedFaces, Part, annotation, as_points, as_texts,
+                                      face_box_of_landmarks, joined, part_of, path_faults, read_list)
 from .cells import BOX, VALUES, listing
 from .files import inside
 from .labels import AFFECTNET7, AFFECTNET8, AffectError, LabelSpace, unknown
@@ -55,28 +55,28 @@ def layouts(
     found = {layout: [one for one in sources if (root/one.place).exists()] for layout, sources in found.items()}
     return {layout: sources for layout, sources in found.items() if sources}
 
-# %% ../nbs/05_affectnet.ipynb #980ec804
+# %% ../nbs/05_affectnet.ipynb #2b7f3f0c
 def read_annotations(
     root: Path,  # the data folder
     source: Source,  # of the newer layout
     landmarks: bool = True,  # read them too
-    at_once: int = 10_000,  # faces whose texts are in memory together
+    at_once: int = 10_000,  # faces whose files are in memory together
 ) -> Part:
     "A row for each number that has a picture or an annotation, in the order of the numbers."
     kinds = {'expression': 'exp', 'valence': 'val', 'arousal': 'aro'} | ({'landmarks': 'lnd'} if landmarks else {})
     files, pictures = listing(root, source.place), listing(root, source.pictures)
-    named = {Path(name).stem: name for name in pictures if re.fullmatch(r'[0-9]+', Path(name).stem) and Path(name).suffix.lower() in SUFFIXES}
+    named = {match[1]: name for name in pictures if (match := re.fullmatch(r'([0-9]+)(\.\w+)', name)) and match[2].lower() in SUFFIXES}
     noted = [match[1] for name in files if (match := re.fullmatch(r'([0-9]+)_(exp|val|aro|lnd)\.npy', name))]
-    rows, odd = sorted({*named, *noted}, key=int), len(pictures) - len(named) + len(files) - len(noted)
+    place, rows, odd = os.path.join(root, source.place), sorted({*named, *noted}, key=int), len(pictures) - len(named) + len(files) - len(noted)
     def piece(rows):
-        columns, faults = {'image': pa.array([named.get(row, f'{row}.jpg') for row in rows], pa.string())}, {}
+        images, columns, faults = {'image': pa.array([named.get(row, f'{row}.jpg') for row in rows], pa.string())}, {}, {}
         for name, kind in kinds.items():
-            read = [annotation(root/source.place/f'{row}_{kind}.npy', files.get(f'{row}_{kind}.npy')) for row in rows]
-            columns[name] = pa.array([text for text, _ in read], pa.string())
-            for reason in sorted({reason for _, reason in read if reason}):
-                faults[reason] = faults.get(reason, False) | np.array([fault == reason for _, fault in read])
-        part = part_of(columns)
-        part.cells.index, part.faults = [int(row) for row in rows], part.faults | faults
+            columns[name], reasons = zip(*[annotation(f'{place}/{row}_{kind}.npy', files.get(f'{row}_{kind}.npy')) for row in rows]) if rows else ((), ())
+            for reason in sorted({*reasons} - {''}):
+                faults[reason] = faults.get(reason, False) | np.array([fault == reason for fault in reasons])
+        points, wrong = as_points(columns.pop('landmarks')) if landmarks else (None, {})
+        part = part_of(images | {name: as_texts(values) for name, values in columns.items()})
+        part.cells.index, part.pieces, part.faults = [int(row) for row in rows], points if points is None else [points], part.faults | wrong | faults
         return part
     part = joined([piece(rows[start:start + at_once]) for start in range(0, max(1, len(rows)), at_once)])
     return replace(part, notes=[f'{odd} files not read: no number for a name, or a second picture of a number'] if odd else [])

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FOLDERS', 'PARTS', 'MTL_FILES', 'FORMS', 'NO_CROP', 'OUTSIDE', 'UNLABELLED', 'CACHE_FORM', 'find_sheets', 'test_sets',
-           'places', 'space_of_headers', 'crop_faults', 'notes_on', 'read_frames', 'sources', 'kept', 'read_affwild2']
+           'places', 'space_of_headers', 'crop_faults', 'label_faults', 'label_notes', 'notes_on', 'read_frames',
+           'sources', 'kept', 'read_affwild2']
 
-# %% ../nbs/06_affwild2.ipynb #7cba73a9
+# %% ../nbs/06_affwild2.ipynb #f203613c
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import pyarrow as pa
 from pyarrow import feather
 
 from .files import cache_folder, digest, inside, locked, written_aside
-from .frames import Rows, Sheet, crop_numbers, frame_keys, frame_of, rows_of_lines, rows_of_sets, video_splits
+from .frames import Rows, Sheet, crop_numbers, frame_keys, frame_of, rows_of_lines, rows_of_sets, several, video_splits
 from .labels import ABAW2020, ABAW2021, ABAW2022, ABAW_EXPRESSIONS, FACS, AffectError, LabelSpace
 from .submissions import Text, read_text
 from .tables import FaceTable, ReadReport, account
@@ -93,7 +94,7 @@ def space_of_headers(
     units, classes = (first.get(task, ('', set(names)))[1] for task, names in named.items())
     return LabelSpace(tuple(unit for unit in FACS if unit in units), tuple(name for name in ABAW_EXPRESSIONS if name in classes))
 
-# %% ../nbs/06_affwild2.ipynb #5cf3b39b
+# %% ../nbs/06_affwild2.ipynb #656787ab
 NO_CROP, OUTSIDE, UNLABELLED = 'no crop of this frame', 'crops outside the folder', 'no label in any set'
 
 
@@ -109,18 +110,44 @@ def crop_faults(
     at = np.searchsorted(there, keys)  # subjects in order, and numbers in order within each: sorted
     found = np.append(there, -1)[at] == keys
     beyond, notes = len(there) - len(np.unique(at[found])), []
-    if beyond: notes.append(f'{beyond:,} crops of these videos have no line in any file')
+    if beyond: notes.append(f'{several(beyond, "crop")} of these videos without a line in any file')
     with os.scandir(images) as entries:
         strangers = sorted({entry.name for entry in entries if not entry.name.startswith('.') and entry.is_dir()} - {*rows.subjects})
-    if strangers: notes.append(f'{len(strangers)} folders of crops have no annotations: {", ".join(strangers[:3])}')
+    if strangers: notes.append(f'{several(len(strangers), "folder")} of crops without annotations: {", ".join(strangers[:3])}')
     return {OUTSIDE: outside[rows.subject], NO_CROP: ~found}, notes
 
-# %% ../nbs/06_affwild2.ipynb #d5ee4cef
+# %% ../nbs/06_affwild2.ipynb #510000cb
+def label_faults(
+    rows: Rows,  # all frames; `file` becomes the one with the fault where that is the reason
+    empty: np.ndarray,  # (n,): which have no label
+) -> dict[str, np.ndarray]:
+    "For each reason to leave a frame out that lies in its lines, which rows."
+    faults = {reason: empty & (file >= 0) for reason, file in rows.spoilt.items()}
+    for reason, lines in reversed(faults.items()): np.copyto(rows.file, rows.spoilt[reason], where=lines)  # the first reason counts
+    return rows.faults | faults
+
+# %% ../nbs/06_affwild2.ipynb #e84c5e32
+def label_notes(
+    rows: Rows,  # all frames
+    good: np.ndarray,  # (n,): which are kept
+) -> list[str]:
+    "What the report says of labels that are missing."
+    notes = [f'{task}: {several(count, "line")} with the code for no label' for task, count in rows.missing.items() if count]
+    for reason, file in rows.spoilt.items():
+        spared = np.flatnonzero(good & (file >= 0))
+        for row in spared[:1]: notes.append(f'{reason}: left out in {several(len(spared), "frame")}, whose other labels are kept (line {rows.line[row]}: {rows.files[file[row]]})')
+    absent = np.isnan(rows.labels[:, 3:])
+    some = int((good & absent.any(axis=1) & ~absent.all(axis=1)).sum())
+    if some: notes.append(f'{several(some, "frame")} with labels for some action units only, which are kept')
+    return notes
+
+# %% ../nbs/06_affwild2.ipynb #c7b38246
 def notes_on(
     form: str,  # a key of `FORMS`
     sheets: Sequence[Sheet],  # the files
     lengths: Sequence[int],  # lines in each
     rows: Rows,  # what they became
+    good: np.ndarray,  # (n,): which are kept
     space: LabelSpace,  # what the headers named
 ) -> list[str]:
     "What the report says besides the rows left out."
@@ -129,18 +156,15 @@ def notes_on(
     units = f'{len(space.action_units)} action units, {len(space.expressions)} expressions'
     notes = [f'{form}, by folders and headers: {units}; files: {counts}']
     if space != FORMS[form]: notes.append(f'the headers name other labels than the folders of {form} suggest; the headers count')
-    notes += [f'{task}: {count:,} lines hold the code for no label' for task, count in rows.missing.items() if count]
-    absent = np.isnan(rows.labels[:, 3:])
-    some = int((absent.any(axis=1) & ~absent.all(axis=1)).sum())
-    if some: notes.append(f'{some:,} frames have labels for some action units only; those are kept')
+    notes += label_notes(rows, good)
     blank = [sheet.path for sheet, length in zip(sheets, lengths) if not length]
-    if blank: notes.append(f'{len(blank)} files hold a header and no line: {", ".join(blank[:3])}')
+    if blank: notes.append(f'{several(len(blank), "file")} with a header and no line: {", ".join(blank[:3])}')
     lines = pd.Series(lengths).groupby([sheet.subject for sheet in sheets]).nunique()
     odd = lines[lines > 1].index if form != 'ABAW MTL' else []
-    if len(odd): notes.append(f'{len(odd)} videos have more lines in one set than in another: {", ".join(odd[:3])}')
+    if len(odd): notes.append(f'{several(len(odd), "video")} with more lines in one set than in another: {", ".join(odd[:3])}')
     return notes
 
-# %% ../nbs/06_affwild2.ipynb #d51365b9
+# %% ../nbs/06_affwild2.ipynb #0921bec7
 def read_frames(
     annotations: Path,  # folder of text files
     images: Path,  # folder of crops
@@ -151,22 +175,23 @@ def read_frames(
     space, lengths = space_of_headers(form, sheets, texts), [len(text.values) for text in texts]
     rows = (rows_of_lines if form == 'ABAW MTL' else rows_of_sets)(sheets, texts, space)
     del texts  # half of the memory
-    validation, moved = video_splits(rows)
-    faults, notes = crop_faults(rows, images)
+    empty, (no_crop, notes) = np.isnan(rows.labels).all(axis=1), crop_faults(rows, images)
+    faults = label_faults(rows, empty) | no_crop | {UNLABELLED: empty}
     names = pd.Series(pd.Categorical.from_codes(rows.file, rows.files), index=rows.line)
-    faults = rows.faults | faults | {UNLABELLED: np.isnan(rows.labels).all(axis=1)}
     good, report = account({reason: pd.Series(lines, index=names.index) for reason, lines in faults.items()}, names)
     if not report.kept:
         reasons = ', '.join(f'{reason} ({count:,})' for reason, count in report.dropped.items())
-        raise AffectError(f'{annotations}: none of its {report.read:,} frames can be used: {reasons or "no lines"}')
-    report.notes = notes_on(form, sheets, lengths, rows, space) + [moved] * bool(moved) + notes
+        raise AffectError(f'{annotations}: none of its {several(report.read, "frame")} can be used: {reasons or "no lines"}')
+    good = good.to_numpy()
+    validation, moved = video_splits(rows, good)
+    report.notes = notes_on(form, sheets, lengths, rows, good, space) + [moved] * bool(moved) + notes
     if form != 'ABAW MTL' and (annotations/'MTL_Challenge').is_dir():
         report.notes.append('the files of MTL_Challenge are not read; to read them instead, name that folder')
     if test_sets(annotations): report.notes.append(f'not read, since test sets come without labels: {", ".join(test_sets(annotations))}')
-    return frame_of(rows, good.to_numpy(), validation, space), space, report
+    return frame_of(rows, good, validation, space), space, report
 
-# %% ../nbs/06_affwild2.ipynb #10bbca28
-CACHE_FORM = 3  # raised when the same sources would give another frame
+# %% ../nbs/06_affwild2.ipynb #5f9c53df
+CACHE_FORM = 4  # raised when the same sources would give another frame
 
 
 def sources(

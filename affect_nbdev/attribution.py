@@ -44,7 +44,7 @@ def columns_gradient(
         return torch.cat([way(forward_fn, part, targets) for part in rows.split(size)]),
     return gradient
 
-# %% ../nbs/30b_attribution.ipynb #dee450f4
+# %% ../nbs/30b_attribution.ipynb #b9997e68
 @dataclass(frozen=True)
 class Asked:
     "What goes with a question"
@@ -55,6 +55,7 @@ class Asked:
     batch: int # copies of pictures at a time
     seed: int # of the dice
     regions: Tensor | None # int64 (pictures, h, w)
+    effects: bool = False # slopes times (picture - baseline)
 
 @dataclass(frozen=True)
 class Method:
@@ -71,20 +72,24 @@ class Method:
     rewires: bool = False # it changes how gradients go through ReLU layers
     unit: str = 'column' # of a pixel's number: of the 'column', 'column per pixel value', or 'none'
 
-# %% ../nbs/30b_attribution.ipynb #3b2bb68c
+# %% ../nbs/30b_attribution.ipynb #daf67ebb
 NOISE = .3 # standard deviation of SmoothGrad's noise; pixels run from -1 to 1
 
 def _by_slot(method, asked, pictures, **arguments):
-    "Ask a gradient method of Captum for all columns: maps (pictures, columns, h, w)"
+    "Ask a gradient method of Captum for all columns: maps in colour (pictures, columns, 3, h, w)"
     method.gradient_func = columns_gradient(asked.targets, asked.batch)
     if isinstance(method, GradientShap): asker = method
     else: asker = NoiseTunnel(method) if 'nt_samples' in arguments else method
-    return asker.attribute(pictures[:, None].clone(), **arguments).sum(2)
+    return asker.attribute(pictures[:, None].clone(), **arguments)
 
-def _saliency(model, x, asked): return _by_slot(Saliency(model), asked, x, abs=False)
-def _input_x_gradient(model, x, asked): return _by_slot(InputXGradient(model), asked, x)
+def _in_grey(slopes, x, asked):
+    "Over the colours, after each was multiplied by its way from the baseline if effects were asked for"
+    return (slopes * (x - asked.baseline)[:, None] if asked.effects else slopes).sum(2)
+
+def _saliency(model, x, asked): return _in_grey(_by_slot(Saliency(model), asked, x, abs=False), x, asked)
+def _input_x_gradient(model, x, asked): return _by_slot(InputXGradient(model), asked, x).sum(2)
 def _integrated_gradients(model, x, asked):
-    return _by_slot(IntegratedGradients(model), asked, x, baselines=asked.baseline[:, None], n_steps=asked.steps)
+    return _by_slot(IntegratedGradients(model), asked, x, baselines=asked.baseline[:, None], n_steps=asked.steps).sum(2)
 
 def _one_by_one(pictures, asked, explain):
     "One picture at a time, each with the same dice, so that its map does not depend on its neighbours"
@@ -94,11 +99,12 @@ def _one_by_one(pictures, asked, explain):
     return torch.cat(found)
 
 def _gradient_shap(model, x, asked):
-    return _one_by_one(x, asked, lambda picture, baseline: _by_slot(GradientShap(model), asked, picture, baselines=baseline[:, None], n_samples=asked.steps))
+    return _one_by_one(x, asked, lambda picture, baseline: _by_slot(GradientShap(model), asked, picture, baselines=baseline[:, None], n_samples=asked.steps).sum(2))
 def _smooth_grad(model, x, asked):
-    return _one_by_one(x, asked, lambda picture, _: _by_slot(Saliency(model), asked, picture, nt_samples=asked.steps, stdevs=NOISE, abs=False))
+    slopes = _one_by_one(x, asked, lambda picture, _: _by_slot(Saliency(model), asked, picture, nt_samples=asked.steps, stdevs=NOISE, abs=False))
+    return _in_grey(slopes, x, asked)
 
-# %% ../nbs/30b_attribution.ipynb #4c4166e4
+# %% ../nbs/30b_attribution.ipynb #0c43e5f1
 def _tolerant(forward_fn, inputs, target_ind=None, additional_forward_args=None):
     "Gradients as Captum computes them, zero for an output that does not depend on the picture"
     answer = forward_fn()
@@ -116,7 +122,7 @@ def _deep_lift(model, x, asked):
     method.gradient_func = _tolerant
     return _in_rows(x, asked, lambda pictures, baselines, targets: method.attribute(pictures, baselines, target=targets).sum(1))
 
-def _guided_backprop(model, x, asked): return _by_slot(GuidedBackprop(model), asked, x)
+def _guided_backprop(model, x, asked): return _by_slot(GuidedBackprop(model), asked, x).sum(2)
 
 # %% ../nbs/30b_attribution.ipynb #de4546c6
 def _small_cam(model, x, asked, positive):
@@ -194,7 +200,7 @@ def _checked(model, images, columns, method, regions):
     if METHODS[method].regions and (regions is None or regions.is_floating_point() or regions.shape != images[:, 0].shape):
         raise AffectError(f'{method} needs regions: whole numbers {tuple(images[:, 0].shape)}, 0 where there is none')
 
-# %% ../nbs/30b_attribution.ipynb #fef17588
+# %% ../nbs/30b_attribution.ipynb #68e87cde
 def attribute(
     model: nn.Module, # in eval mode, from pictures to an Affect, with `.space`
     images: Tensor, # (batch, 3, h, w) in [-1, 1], as `loaders.normalise` returns; moved to the network's device
@@ -206,6 +212,7 @@ def attribute(
     batch: int = 32, # pictures, or copies of them, that go through the network at a time
     seed: int = 0, # of the methods that throw dice
     regions: Tensor | None = None, # region_ablation: int64 (batch, h, w), 0 where there is none
+    effects: bool = False, # slopes (the gradient, SmoothGrad) times picture minus baseline in each colour: what a pixel did, in the column's unit
 ) -> Tensor: # float32 or better, on the network's device
     "Signed maps (batch, columns, h, w) of what each pixel did for each column; the unit is in `METHODS[method].unit`"
     columns = [columns] if isinstance(columns, str) else list(columns)
@@ -214,18 +221,19 @@ def attribute(
     with explaining(model):
         wrapped, how = Precise(model, images).eval(), METHODS[method]
         x = images.detach().to(wrapped.device, wrapped.outer, copy=True)
-        asked = _asked(model, x, columns, how, wrapped, baseline, layer, steps, batch, seed, regions)
+        asked = _asked(model, x, columns, how, wrapped, baseline, layer, steps, batch, seed, regions, effects)
         maps = how.explain(wrapped, x, asked).detach().to(wrapped.outer)
     lost = [column for column, fine in zip(columns, maps.isfinite().all((0, 2, 3)).tolist()) if not fine]
     if lost: raise AffectError(f'{method} gives numbers that are not finite for {", ".join(lost)}')
     return maps
 
-# %% ../nbs/30b_attribution.ipynb #7acae832
-def _asked(model, x, columns, how, wrapped, baseline, layer, steps, batch, seed, regions):
+# %% ../nbs/30b_attribution.ipynb #effa4471
+def _asked(model, x, columns, how, wrapped, baseline, layer, steps, batch, seed, regions, effects):
     "The question with everything looked up; AffectError for a layer, or a network, the method cannot explain"
     seen = used(model, x.to(wrapped.inner)) if how.layer or how.rewires else None
     if how.rewires: refuse_unseen(model, seen, how.words, once=bool(how.complete))
     found = model.get_submodule(layer_of(model, layer, seen)) if how.layer else None
-    compared = baseline_of(x, baseline).to(x).detach() if how.baseline else torch.zeros_like(x)
+    effects = effects and how.unit == 'column per pixel value'
+    compared = baseline_of(x, baseline).to(x).detach() if how.baseline or effects else torch.zeros_like(x)
     places = torch.tensor([model.space.index(column) for column in columns], device=x.device)
-    return Asked(places, compared.clone(), found, steps, batch, seed, None if regions is None else regions.to(x.device).clone())
+    return Asked(places, compared.clone(), found, steps, batch, seed, None if regions is None else regions.to(x.device).clone(), effects)

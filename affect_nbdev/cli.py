@@ -226,7 +226,7 @@ def trained(
     more['reading'] = {name: str(value) if isinstance(value, Path) else value for name, value in reading.items()}
     return learn(network, found.tables, asked.recipe, out, reports=found.reports, command='affect train', preset=preset, data_from=data, **more)[1]
 
-# %% ../nbs/90_cli.ipynb #9917973a
+# %% ../nbs/90_cli.ipynb #c7774037
 @app.command(short_help='Train a network and keep it in a run folder.')
 def train(out: Out, data: Data = ('drawn',), model: Model = 'mtanet', switch: Switch = None, preset: PresetName = 'small', trunk: TrunkName = None,
           weights: Weights = None, layout: LayoutName = None, epochs: Epochs = None, batch_size: BatchSize = None, lr: Rate = None, size: Size = None,
@@ -242,6 +242,7 @@ def train(out: Out, data: Data = ('drawn',), model: Model = 'mtanet', switch: Sw
     Example: affect train --data my-faces --out runs/first --preset small --epochs 20"""
     from affect_nbdev.labels import AffectError
     if layout and not weights: raise AffectError('--layout says whose --weights these are: give both')
+    if share and len(share) != len(data): raise AffectError(f'--share was given {len(share)} times for {len(data)} --data: one for each, in the same order')
     switches = switches_of(model, switch or [])
     asked = recipe_of(preset, epochs=epochs, batch_size=batch_size, lr=lr, size=size, draws=draws, validation_draws=validation_draws,
                       weighting=weighting, ccc_share=ccc_share, category_epochs=category_epochs, precision=precision, seed=seed,
@@ -252,7 +253,7 @@ def train(out: Out, data: Data = ('drawn',), model: Model = 'mtanet', switch: Sw
     say_scores(metrics, short=True)
     say_training(out)
 
-# %% ../nbs/90_cli.ipynb #3a7b595c
+# %% ../nbs/90_cli.ipynb #f39d2629
 RunFolder = Annotated[Path, typer.Argument(metavar='RUN', show_default=False, help='Folder of a run: what `affect train` or `affect demo` wrote.')]
 AsJson = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
@@ -269,15 +270,15 @@ def evaluate(run: RunFolder, data: Data = ('drawn',),
     Example: affect evaluate affect-demo --data my-faces --split test"""
     from affect_nbdev.batch_mean import batch_mean
     from affect_nbdev.experiment import judged
-    from affect_nbdev.gathering import at_hand, faces_of, splits_of
+    from affect_nbdev.gathering import at_hand, faces_of, to_judge
     from affect_nbdev.metrics import score
     from affect_nbdev.photos import size_of
     from affect_nbdev.runs import load_run
     loaded = load_run(run)
     size = size_of(loaded)
     faces, _ = faces_of(list(data), size)
-    train = splits_of(faces, ()).get('train')
-    judge, _ = at_hand(faces.split(split), size, whole, pictures)
+    judge, train = to_judge(faces, split)
+    judge, _ = at_hand(judge, size, whole, pictures)
     metrics = judged(loaded.model, judge, split, train, size, batch_mean if per_batch else score)
     if as_json: typer.echo(json.dumps(metrics, indent=2))
     else: say_scores(metrics)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRUNKS', 'PRESETS', 'new_network', 'Preset', 'writable', 'judged', 'learn']
 
-# %% ../nbs/25_experiment.ipynb #3de5b258
+# %% ../nbs/25_experiment.ipynb #b9226c0f
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from .recipe import MTANET, OURS, Recipe
 from .resnext import resnext50
 from .runs import NETWORKS, describe_run, save_each_epoch, save_run
 from .seresnet import SEResNet, seresnet50, seresnet_small, seresnet_tiny
-from .splits import write_rows
+from .splits import check_roles, write_rows
 from .tables import FaceTable, ReadReport
 from .training import History, check_labels, fit, own_stream
 
@@ -85,7 +85,7 @@ def judged(
     constant = baseline(train.labels(model.space), labels, model.space, scorer) if train is not None else None
     return scorer(logits, labels, model.space) | dict(split=split, baseline=constant)
 
-# %% ../nbs/25_experiment.ipynb #0e795f07
+# %% ../nbs/25_experiment.ipynb #9cf035c3
 def learn(
     model: AffectNetwork, # with its first weights; holds those of the best epoch afterwards
     tables: dict[str, FaceTable], # 'train', 'validation' and, if there are any, 'test'
@@ -93,16 +93,16 @@ def learn(
     folder: Path, # the run folder, filled epoch by epoch
     progress: bool = True, # a bar on standard error
     reports: dict[str, ReadReport] | None = None, # what was left out of them, for the manifest
-    **more, # for the manifest
+    **more, # for the manifest; of `reading`, how they were read, `whole` goes into the list of rows too
 ) -> tuple[History, dict]: # the history and the form of metrics.json
-    "Train, judge on the test faces (without any: on the validation faces), save. KeyboardInterrupt after saving what there is."
-    check_labels(tables[split := 'test' if 'test' in tables else 'validation'], model.space, split) # now, not after the night
+    "Train, judge on the test faces (without any: on the validation faces), save. AffectError for a person in two tables, KeyboardInterrupt after saving what there is."
+    check_roles(tables); check_labels(tables[split := 'test' if 'test' in tables else 'validation'], model.space, split) # now, not after the night
     model.to(chosen_device(recipe.device))
     manifest = describe_run(model, recipe, tables, imbalance=imbalance_of(tables['train'], model.space, recipe).description,
                             reports={name: asdict(report) for name, report in (reports or {}).items()}, **more)
     keep = save_each_epoch(folder, model, manifest)
     def on_epoch(history):
-        if len(history.rows) == 1: write_rows(Path(folder)/'rows.csv.gz', tables)
+        if len(history.rows) == 1: write_rows(Path(folder)/'rows.csv.gz', tables, more.get('reading', {}).get('whole'))
         keep(history)
     history = fit(model, tables['train'], tables['validation'], recipe, progress, on_epoch)
     if history.interrupted:

@@ -104,9 +104,9 @@ def square_effects(
     after = outputs_of(model, mixed.flatten(0, 1), columns).unflatten(0, mixed.shape[:2])
     return (outputs_of(model, images, columns)[:, None] - after).transpose(1, 2)
 
-# %% ../nbs/31b_faithfulness.ipynb #099f7be5
+# %% ../nbs/31b_faithfulness.ipynb #70ba6db5
 def infidelity(
-    maps: Tensor, # (faces, maps, h, w), signed
+    maps: Tensor, # (faces, maps, h, w), signed, what each pixel did; slopes as `attribute(..., effects=True)` gives them
     holes: Tensor, # bool (count, h, w)
     effects: Tensor, # (faces, columns, count), of the same squares
 ) -> Tensor:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TASKS', 'SETS', 'PLACES', 'MTL_HEADERS', 'NUMBER', 'NO_NAME', 'TWICE', 'Sheet', 'Rows', 'rows_for', 'fill',
-           'rows_of_sets', 'rows_of_lines', 'frame_keys', 'crop_numbers', 'video_of', 'video_splits', 'image_names',
-           'frame_of', 'crop_table']
+           'rows_of_sets', 'rows_of_lines', 'frame_keys', 'crop_numbers', 'video_of', 'several', 'video_splits',
+           'image_names', 'frame_of', 'crop_table']
 
 # %% ../nbs/06d_frames.ipynb #16364452
 import os
@@ -38,7 +38,7 @@ class Sheet(NamedTuple):
     @property
     def subject(self) -> str: return PurePosixPath(self.path).stem
 
-# %% ../nbs/06d_frames.ipynb #84012d22
+# %% ../nbs/06d_frames.ipynb #01d847be
 @dataclass
 class Rows:
     "Frames with their labels, before anything is left out."
@@ -47,16 +47,17 @@ class Rows:
     subject: np.ndarray  # int32 (n,): position in `subjects`
     number: np.ndarray  # int32 (n,): frame of the video, from 1
     line: np.ndarray  # int32 (n,): of its file
-    file: np.ndarray  # int32 (n,): position in `files`; the first that has the frame, or the one with a fault
+    file: np.ndarray  # int32 (n,): position in `files`; the first that has the frame
     labels: np.ndarray  # float32 (n, 3 + units): valence, arousal, expression, units
     sets: np.ndarray  # uint8 (n,): a bit for each of `SETS` that has a line for the frame
-    faults: dict[str, np.ndarray]  # for each reason, which rows
+    faults: dict[str, np.ndarray]  # for each reason to drop a row, which rows
+    spoilt: dict[str, np.ndarray]  # for each reason not to believe a line, int32 (n,): position in `files`, or -1
     missing: dict[str, int]  # for each task, how many lines have its code for missing
 
 
 SETS = tuple((task, split) for task in (*TASKS, 'MTL') for split in ('train', 'validation'))
 
-# %% ../nbs/06d_frames.ipynb #2faeb4a2
+# %% ../nbs/06d_frames.ipynb #ccf78a4c
 def rows_for(
     subjects: list[str],  # names of annotation files
     sheets: Sequence[Sheet],  # the files
@@ -67,9 +68,9 @@ def rows_for(
     n = len(places[0])
     labels = np.full((n, 3 + units), np.nan, np.float32)
     return Rows(subjects, [sheet.path for sheet in sheets], *(place.astype(np.int32) for place in places),
-                np.full(n, -1, np.int32), labels, np.zeros(n, np.uint8), {}, {})
+                np.full(n, -1, np.int32), labels, np.zeros(n, np.uint8), {}, {}, {})
 
-# %% ../nbs/06d_frames.ipynb #de64a498
+# %% ../nbs/06d_frames.ipynb #ef37c933
 PLACES = {'VA': slice(0, 2), 'EXPR': slice(2, 3), 'AU': slice(3, None)}  # columns of labels: valence, arousal, class, units
 MTL_HEADERS = {'VA': ('valence', 'arousal'), 'EXPR': ABAW_EXPRESSIONS, 'AU': ABAW12_AUS}
 
@@ -82,19 +83,20 @@ def fill(
     text: Text,  # what it holds
     space: LabelSpace,  # order of the labels
 ) -> None:
-    "Write the labels of one file into its rows."
+    "Write the labels of one file into its rows; those of a line with a fault stay missing."
     blocks = [(sheet.task, text.header, text.values)]
     if sheet.task == 'MTL': blocks = [(task, header, text.values[:, PLACES[task]]) for task, header in MTL_HEADERS.items()]
     faults = dict(text.faults)
     rows.file[part] = np.where(rows.file[part] < 0, k, rows.file[part])
     rows.sets[part] |= 1 << SETS.index((sheet.task, sheet.split))
     for task, header, values in blocks:
-        rows.labels[part, PLACES[task]], missing, faults[WRONG[task]] = decode(task, header, values, space)
+        labels, missing, wrong = decode(task, header, values, space)
+        unread = np.isnan(values).any(axis=1) if text.faults else np.zeros(len(values), bool)
+        labels[wrong | unread], faults[WRONG[task]] = np.nan, wrong & ~unread
+        rows.labels[part, PLACES[task]] = labels
         rows.missing[task] = rows.missing.get(task, 0) + int(missing.sum())
     for reason, lines in faults.items():
-        if not lines.any(): continue
-        rows.faults.setdefault(reason, np.zeros(len(rows.file), bool))[part] |= lines
-        rows.file[part] = np.where(lines, k, rows.file[part])
+        if lines.any(): rows.spoilt.setdefault(reason, np.full(len(rows.file), -1, np.int32))[part][lines] = k
 
 # %% ../nbs/06d_frames.ipynb #ca4862ca
 def rows_of_sets(
@@ -115,7 +117,7 @@ def rows_of_sets(
         fill(rows, slice(starts[whose[k]], starts[whose[k]] + len(text.values)), k, sheet, text, space)
     return rows
 
-# %% ../nbs/06d_frames.ipynb #189725fc
+# %% ../nbs/06d_frames.ipynb #9aa5bcc7
 NUMBER = r'(?:\d{5}|[1-9]\d{5,7})'  # of a frame in the name of its crop: five digits, more only when needed
 NO_NAME, TWICE = 'not <video>/<number>.jpg', 'the same frame again'
 
@@ -125,7 +127,7 @@ def rows_of_lines(
     texts: Sequence[Text],  # what they hold
     space: LabelSpace,  # order of the labels
 ) -> Rows:
-    "A row for each line, whose name says which frame it is."
+    "A row for each line, whose name says which frame it is; AffectError names people who are in both splits."
     names = pd.Series(np.concatenate([text.names for text in texts]), dtype=object).astype(str)
     parsed = names.str.extract(rf'\A([^/\\.][^/\\]*)/({NUMBER})\.jpg\Z', flags=re.ASCII)
     subject, subjects = pd.factorize(parsed[0].fillna(''), sort=True)
@@ -135,6 +137,9 @@ def rows_of_lines(
     rows.faults[NO_NAME] = parsed[0].isna().to_numpy()
     ends = np.cumsum([len(text.values) for text in texts])
     for k, (sheet, text) in enumerate(zip(sheets, texts)): fill(rows, slice(ends[k] - len(text.values), ends[k]), k, sheet, text, space)
+    split = [rows.subject[(rows.sets == 1 << SETS.index(('MTL', part))) & ~rows.faults[NO_NAME]] for part in ('train', 'validation')]
+    both = [rows.subjects[k] for k in np.intersect1d(*split)]
+    if both: raise AffectError(f'{" and ".join(rows.files)}: in the training and the validation file: {", ".join(both[:3])} ({len(both)} in all)')
     rows.faults[TWICE] = pd.Series(frame_keys(rows.subject, rows.number)).duplicated().to_numpy()
     return rows
 
@@ -161,7 +166,7 @@ def crop_numbers(
     names = names.filter(pc.match_substring_regex(names, rf'\A{NUMBER}\.jpg\z'))
     return np.sort(pc.cast(pc.utf8_slice_codeunits(names, 0, -4), pa.int64()).to_numpy())
 
-# %% ../nbs/06d_frames.ipynb #c22fc628
+# %% ../nbs/06d_frames.ipynb #c4a1d5bc
 def video_of(
     subject: str,  # name of an annotation file or a folder of crops
 ) -> str:
@@ -169,19 +174,25 @@ def video_of(
     return re.sub(r'_(left|right)$', '', subject)
 
 
+def several(count: int, thing: str) -> str:
+    "'1 frame', '2,000 frames'."
+    return f'{count:,} {thing}{"" if count == 1 else "s"}'
+
+
 def video_splits(
     rows: Rows,  # all frames
+    good: np.ndarray,  # (n,): which are kept
 ) -> tuple[np.ndarray, str]:
-    "Which rows are validation rows, and a note on those that some set calls training ('' when there are none)."
+    "Which rows are validation rows, and a note on kept ones that some set calls training ('' when there are none)."
     videos, whose = np.unique([video_of(subject) for subject in rows.subjects], return_inverse=True)
     masks = {split: sum(1 << k for k, (_, part) in enumerate(SETS) if part == split) for split in ('train', 'validation')}
     held_out = np.zeros(len(videos), bool)
     video = whose[rows.subject]
     held_out[video[(rows.sets & masks['validation']) > 0]] = True
-    moved = held_out[video] & ((rows.sets & masks['train']) > 0)
+    moved = good & held_out[video] & ((rows.sets & masks['train']) > 0)
     names = videos[np.unique(video[moved])]
-    note = (f'{moved.sum():,} frames of {len(names)} videos are training in one set and count as validation, since another set '
-            f'(or the other person of the video) is there: {", ".join(names[:3])}')
+    note = (f'{several(moved.sum(), "frame")} of {several(len(names), "video")}, training in one set, counted as validation, since another set '
+            f'or the other person of the video is there: {", ".join(names[:3])}')
     return held_out[video], note if len(names) else ''
 
 # %% ../nbs/06d_frames.ipynb #3766b4e5

@@ -73,7 +73,7 @@ class MergedFaces(FaceTable):
         source, name = self.frame['image'].iat[row].split('/', 1)
         return self.folders[source]/name
 
-# %% ../nbs/04c_merging.ipynb #f3ebcc60
+# %% ../nbs/04c_merging.ipynb #bde6d184
 def check_sources(
     tables: dict[str, FaceTable],  # by the name each source is to have
 ) -> None:
@@ -84,8 +84,11 @@ def check_sources(
         if not isinstance(name, str) or not re.fullmatch(r'\w[\w.-]*', name):
             raise AffectError(f'{name!r}: is no name for a source (letters, digits, _ - and ., beginning with a letter, a digit or _)')
         if isinstance(table, MergedFaces) or 'source' in table.frame: raise AffectError(f"{name}: has a column 'source' already; merge the sources at once, or rename it")
-        other = folders.setdefault(os.path.realpath(table.folder), name)
-        if other != name: raise AffectError(f'{name}: is the same folder as {other} ({table.folder})')
+        here = Path(os.path.realpath(table.folder))
+        for other, there in folders.items():
+            if here == there: raise AffectError(f'{name}: is the same folder as {other} ({table.folder})')
+            if here.is_relative_to(there) or there.is_relative_to(here): raise AffectError(f'{name} and {other}: one folder lies in the other ({here}, {there})')
+        folders[name] = here
         try: table.checked()
         except AffectError as error: raise AffectError(f'{name}: {error}') from error
     sizes = {name: f'in files for {table.decoder}' if table.pixels is None else 'of {1} x {0} pixels in memory'.format(*table.pixels.shape[1:3]) for name, table in tables.items()}

@@ -34,13 +34,13 @@ def widened(
     mask = (change >= limit).float().reshape(-1, 1, height, width)
     return max_pool2d(mask, 2 * by + 1, stride=1, padding=by).reshape(change.shape) > 0
 
-# %% ../nbs/31_saliency_scores.ipynb #e3281a04
+# %% ../nbs/31_saliency_scores.ipynb #7dfc8632
 def peaks(
     maps: Tensor, # (..., h, w), signed
 ) -> Tensor:
-    "Position of the highest 3 x 3 mean of each map, counted along the rows of the picture: (...)"
+    "Position of the highest 3 x 3 mean of each map, over what there is of it at the edge; counted along the rows of the picture: (...)"
     height, width = maps.shape[-2:]
-    smooth = nn.functional.avg_pool2d(maps.reshape(-1, 1, height, width).float(), 3, stride=1, padding=1)
+    smooth = nn.functional.avg_pool2d(maps.reshape(-1, 1, height, width).float(), 3, stride=1, padding=1, count_include_pad=False)
     return smooth.flatten(1).argmax(1).reshape(maps.shape[:-2])
 
 def pointing_game(
@@ -82,16 +82,17 @@ def says_something(
     flat = maps.flatten(-2)
     return flat.isfinite().all(-1) & (flat.amax(-1) > flat.amin(-1))
 
-# %% ../nbs/31_saliency_scores.ipynb #94765e04
+# %% ../nbs/31_saliency_scores.ipynb #e142174c
 def averages(
     pairs: Tensor, # (faces, units, units): the score of the map of the last unit for the middle one; NaN where there is none
     counts: Tensor, # bool (faces, units): which units count on which face
     units: Sequence[str], # their names
 ) -> Tensor:
     "For each face, the mean score of: a unit's own map, one of the same half, of the other half; (faces, 3), NaN where there is none"
-    chosen = torch.stack([torch.eye(len(units), dtype=torch.bool), *relations(units)]) # (3, units, units)
+    kinds = torch.stack([torch.eye(len(units), dtype=torch.bool), *relations(units)]) # (3, units, units)
+    counts = counts & ~pairs.diagonal(dim1=1, dim2=2).isnan()
     pairs = pairs.where(counts[..., None], torch.nan)
-    return pairs[:, None].where(chosen, torch.nan).flatten(2).nanmean(2)
+    return pairs[:, None].where(kinds, torch.nan).nanmean(3).nanmean(2)
 
 # %% ../nbs/31_saliency_scores.ipynb #b794cf02
 def hits(

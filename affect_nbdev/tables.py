@@ -6,7 +6,7 @@
 __all__ = ['row_faults', 'frame_labels', 'boxes_of', 'in_one_piece', 'FaceTable', 'checked', 'cells_of', 'numbers_of',
            'column_bytes', 'table_digest', 'ReadReport', 'account', 'space_of', 'read_folder']
 
-# %% ../nbs/04_tables.ipynb #d8f97c86
+# %% ../nbs/04_tables.ipynb #f1c65cf1
 import difflib
 import json
 import os
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from .cells import BOX, COLUMNS, VALUES, cell_values, picture_faults, read_cells
+from .cells import BOX, COLUMNS, VALUES, cell_values, picture_faults, read_cells, repeats
 from .files import digest, inside
 from .labels import (ABAW_EXPRESSIONS, AFFECTNET_EXPRESSIONS, Affect, AffectError, LabelSpace,
                                  map_labels, unknown)
@@ -242,7 +242,7 @@ def _unlabelled(folder: Path) -> pd.DataFrame:
     images = sorted(path.as_posix() for path in shown if path.suffix.lower() in SUFFIXES)
     return pd.DataFrame({'image': images}, dtype=str)
 
-# %% ../nbs/04_tables.ipynb #5b6ca678
+# %% ../nbs/04_tables.ipynb #13942d79
 def read_folder(
     folder: str | os.PathLike,  # holds the pictures and the CSV
     csv: str = 'labels.csv',  # the table's path below the folder; without labels.csv the faces have no labels
@@ -258,7 +258,7 @@ def read_folder(
     if labelled: cells.index = cells.index.astype(str) + f' of {csv}'
     frame, faults = cell_values(cells)
     faults |= picture_faults(frame['image'], folder) | row_faults(frame, space_of(frame))
-    faults['the same picture again'] = frame.duplicated(['image', *(column for column in BOX if column in frame)])
+    faults |= repeats(frame, ['image', *(column for column in BOX if column in frame)], 'the same picture')
     good, report = account(faults, frame['image'])
     if not labelled: report.examples = {reason: [line.split(': ', 1)[1] for line in lines] for reason, lines in report.examples.items()}
     if not report.kept:

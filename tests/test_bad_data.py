@@ -2,7 +2,8 @@
 
 A pair of reader and kind is a list of cases, or a sentence that says why the one cannot meet the other. A case spoils the
 third of six good faces. Then either the report counts it, with a reason, the file and the line, and the other five come
-through untouched; or nothing is different; or the whole is refused in one line that names the file.
+through untouched; or the face stays with the labels that other sets or tasks give it, and a note says reason, file and line;
+or nothing is different; or the whole is refused in one line that names the file.
 """
 import io
 import os
@@ -54,6 +55,13 @@ class Stopped(NamedTuple):
 class Missing(NamedTuple):
     "The victim stays and has lost this label."
     column: str
+
+
+class Spared(NamedTuple):
+    "The victim stays and has lost all labels of this task, and only these; a note says why and names these."
+    reason: str
+    task: str
+    where: tuple[str, ...]
 
 
 SAME = "nothing is different"
@@ -198,6 +206,18 @@ def again(root, form):
     put(root / form.file, text + text.split("\n")[2] + "\n")
 
 
+def spelt_otherwise(root, form):
+    "The second row once more, its picture by another path."
+    text = form.text()
+    put(root / form.file, text + ".//" + text.split("\n")[2] + "\n")
+
+
+def contradicted(root, form):
+    "The second row once more, with another last label."
+    text = form.text()
+    put(root / form.file, text + text.split("\n")[2].rpartition(",")[0] + ",.875\n")
+
+
 def beside(place, data=None):
     "A further file."
     return lambda root, form: put(root / place, form.text() if data is None else data)
@@ -239,6 +259,11 @@ def cases() -> dict[tuple[str, str], list | str]:
     def all_of(forms, kind, *pairs):
         for form in forms: table[form, kind] = [(spoil, outcome(form) if callable(outcome) else outcome) for spoil, outcome in pairs]
     def dropped(reason): return lambda form: Stopped((Path(FORMS[form].file).name, "line 4", reason)) if form in ANSWERS else Dropped(reason, line(form))
+    def faulty(reason, task=None):  # a line with a fault costs the labels of its set (mtl: of one task), and the face when that is all
+        def outcome(form):
+            whose = form if form in SHEETS else task if form == "mtl" else None
+            return Spared(reason, whose, line(form)) if whose else dropped(reason)(form)
+        return outcome
     def stopped(*words): return lambda form: Stopped((Path(FORMS[form].file).name, *words))
     def victim(form): return Path(FORMS[form].picture.format(VICTIM)).name
 
@@ -266,13 +291,15 @@ def cases() -> dict[tuple[str, str], list | str]:
     for form in ("lists", "flat"):
         named = FORMS[form].header.split(",")
         table[form, "missing column"] = [(head(FORMS[form].header.replace(name, "other")), Stopped((Path(FORMS[form].file).name, "line 1", f"lacks the column {name}"))) for name in named]
+        unknown, quoted = ",".join(f"a{k}" for k in range(len(named))), ",".join(f'"{name}"' for name in named)
+        table[form, "missing column"] += [(head(words), Stopped((Path(FORMS[form].file).name, "line 1", why))) for words, why in ((unknown, "neither a known header nor data"), (quoted, "quotation marks"))]
     table["npy", "missing column"] = [(lambda root, form: (root / form.file).unlink(), Missing("valence"))]
     all_of((*SHEETS, *ANSWERS[:3]), "missing column", (lambda root, form: put(root / form.file, form.text().partition(",")[2]), stopped("line 1", "is no header")))
     all_of(("mtl", "mtl answers"), "missing column", (head("image,valence,arousal,expression"), stopped("line 1", "is no header of MTL")))
 
     few = tuple(form for form in LISTED if not form.startswith("EXPR"))
-    all_of(few, "number of fields", (row(lambda text: text.rpartition(",")[0]), dropped("wrong number of fields")), (row(lambda text: text + ",0"), dropped("wrong number of fields")))
-    all_of(("EXPR", "EXPR answers"), "number of fields", (row(lambda text: text + ",0"), dropped("wrong number of fields")), (row(lambda text: ""), dropped("a word where a number belongs")))
+    all_of(few, "number of fields", (row(lambda text: text.rpartition(",")[0]), faulty("wrong number of fields")), (row(lambda text: text + ",0"), faulty("wrong number of fields")))
+    all_of(("EXPR", "EXPR answers"), "number of fields", *[(row(change), faulty("wrong number of fields")) for change in (lambda text: text + ",0", lambda text: "", lambda text: " ")])
     table["npy", "number of fields"] = [(array(np.arange(135.), "lnd"), Dropped("landmarks are not 68 points", ("number 3",))),
                                         (array(np.array([.1, .2])), Dropped("valence is no number", ("number 3",)))]
 
@@ -283,9 +310,9 @@ def cases() -> dict[tuple[str, str], list | str]:
                 reason = {"word": f"{name} is no number", "not finite": f"{name} is not finite", "out of range": f"{name} outside [-1, 1]"}[kind]
                 if form.split()[0] in (*SHEETS, "mtl"):
                     wrong = {"expression": "no class of expression", "AU4": "AU neither 0 nor 1", "valence": "VA outside [-1, 1]"}[name]
-                    reason = wrong if kind == "out of range" else "a word where a number belongs"
+                    reason = {"word": "a word where a number belongs", "not finite": "not a finite number", "out of range": wrong}[kind]
                 if word == "1,5": reason = "wrong number of fields"
-                outcome = dropped(reason)(form)
+                outcome = faulty(reason, None if word == "1,5" else "VA")(form)
                 if form == "folder" and kind == "not finite": outcome = Missing("valence") if word == "nan" else Dropped("valence outside [-1, 1]", line(form))
                 pairs.append((cell(**{name: word}), outcome))
             table[form, kind] = pairs
@@ -293,7 +320,8 @@ def cases() -> dict[tuple[str, str], list | str]:
                           "lists": {"expression": ("11", "unknown expression code"), "arousal": ("-5", "arousal outside [-1, 1]"), "width": ("0", "box without a size"), "landmarks": ("1;2", "landmarks are not 68 points")},
                           "flat": {"expression": ("-1", "unknown expression code"), "arousal": ("2", "arousal outside [-1, 1]")},
                           "mtl": {"expression": ("8", "no class of expression"), "AU26": ("2", "AU neither 0 nor 1"), "arousal": ("-1.5", "VA outside [-1, 1]")}}.items():
-        table[form, "out of range"] += [(cell(**{name: value}), Dropped(reason, line(form))) for name, (value, reason) in changes.items()]
+        task = {"expression": "EXPR", "AU26": "AU", "arousal": "VA"}
+        table[form, "out of range"] += [(cell(**{name: value}), faulty(reason, task.get(name))(form)) for name, (value, reason) in changes.items()]
     for form, task in zip(ANSWERS, ("VA", "EXPR", "AU", "VA")):
         code = "-5" if task == "VA" else "-1"  # "no label" is no answer
         table[form, "out of range"] += [(cell(**{VALUE[form]: code}), Stopped(("a.txt", "line 4")))]
@@ -304,10 +332,13 @@ def cases() -> dict[tuple[str, str], list | str]:
     table["npy", "out of range"] = [(array(np.float64(1.5)), Dropped("valence outside [-1, 1]", ("number 3",))), (array(np.int64(11), "exp"), Dropped("unknown expression code", ("number 3",)))]
 
     table["folder", "repeated"] = [(again, Dropped("the same picture again", ("line 8",), lost=False))]
-    all_of(("lists", "flat"), "repeated", (again, lambda form: Dropped("the same face again", ("line 8", Path(FORMS[form].file).name), lost=False)))
+    table["folder", "repeated"] += [(spelt_otherwise, table["folder", "repeated"][0][1])]
+    all_of(("lists", "flat"), "repeated", *[(spoil, lambda form, reason=reason: Dropped(reason, ("line 8", Path(FORMS[form].file).name), lost=False))
+                                            for spoil, reason in ((again, "the same face again"), (spelt_otherwise, "the same face again"), (contradicted, "the same face again, with other labels"))])
     table["npy", "repeated"] = [(beside("train_set/images/3.png", noise()), SAME)]
     all_of(SHEETS, "repeated", (lambda root, form: put(root / form.file.replace("Training", "Validation"), form.text()), stopped("the same name is in the other split")))
-    table["mtl", "repeated"] = [(again, Dropped("the same frame again", ("line 8", "training_set_annotations.txt"), lost=False))]
+    table["mtl", "repeated"] = [(again, Dropped("the same frame again", ("line 8", "training_set_annotations.txt"), lost=False)),
+                                (beside("annotations/validation_set_annotations.txt"), Stopped(("validation_set_annotations.txt", "in the training and the validation file: a")))]
     table["mtl answers", "repeated"] = [(again, Stopped(("a.txt", "line 8", "again")))]
     for form in ANSWERS[:3]: table[form, "repeated"] = "a line is a frame, so none can come twice"
 
@@ -318,7 +349,7 @@ def cases() -> dict[tuple[str, str], list | str]:
         table[form, "empty file"] = [(whole(lambda text, content=content: content), Stopped((name, "empty"))) for content in (b"", b"\n", b"\r\n\r\n")]
     def latin(root, form): put(root / form.file, changed_line(form.text(), lambda text: text + "\xe9").encode("latin-1"))
     all_of(("folder", "lists", "flat"), "latin-1", (latin, stopped("line 4", "is no text in UTF-8")))
-    all_of((*SHEETS, "mtl", *ANSWERS), "latin-1", (latin, dropped("a word where a number belongs")))
+    all_of((*SHEETS, "mtl", *ANSWERS), "latin-1", (latin, faulty("a word where a number belongs", "AU")))
     for kind in ("crlf and mark", "utf-16", "latin-1"): table["npy", kind] = "its files are no text"
     table["npy", "latin-1"] = [(array(np.array("-.5\xe9".encode("latin-1"))), Dropped("valence is no number", ("number 3",)))]
     table["npy", "empty file"] = [(array(b"", kind), Dropped("annotation cannot be read", ("number 3",))) for kind in ("exp", "val", "aro", "lnd")]
@@ -398,6 +429,10 @@ def test_bad_input(name, spoil, outcome, good, tmp_path):
         if isinstance(outcome, Missing):
             assert pd.isna(found.loc[VICTIM, outcome.column]) and pd.notna(expected.loc[VICTIM, outcome.column])
             found, expected = found.drop(VICTIM), expected.drop(VICTIM)
+        if isinstance(outcome, Spared):
+            assert any(all(word in note for word in (outcome.reason, *outcome.where)) for note in report.notes), report
+            tasks, expected = {"valence": "VA", "arousal": "VA", "expression": "EXPR"}, expected.copy()
+            expected.loc[VICTIM, [column for column in expected if tasks.get(column, "AU") == outcome.task]] = np.nan
         if isinstance(outcome, Dropped):
             no_loss(report)
             assert {reason: count for reason, count in report.dropped.items()} == {outcome.reason: 1}, report
@@ -407,6 +442,20 @@ def test_bad_input(name, spoil, outcome, good, tmp_path):
         pd.testing.assert_frame_equal(found, expected)
     assert not (tmp_path / "sprung").exists(), "code from the data has run"
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("name, spoil, outcome", [case for case in FLATTENED if case.values[0] in SHEETS and isinstance(case.values[2], Spared)])
+def test_the_only_labels(name, spoil, outcome, tmp_path):
+    "A line with a fault and no other set: nothing is left of the face, and the fault is the reason."
+    form, root = FORMS[name], tmp_path / "data"
+    form.write(root)
+    for task in SHEETS:
+        if task != name: (root / FORMS[task].file).unlink()
+    spoil(root, form)
+    table, report = form.read(root)
+    no_loss(report)
+    assert report.dropped == {outcome.reason: 1} and all(word in report.examples[outcome.reason][0] for word in outcome.where), report
+    assert not any(outcome.reason in note for note in report.notes) and VICTIM not in set(labels(table.frame).index), report
 
 
 def test_the_trap_works(tmp_path):

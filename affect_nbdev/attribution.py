@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MANY', 'NOISE', 'METHODS', 'columns_gradient', 'Asked', 'Method', 'window_of', 'Precise', 'attribute']
 
-# %% ../nbs/30b_attribution.ipynb #346ac1a0
+# %% ../nbs/30b_attribution.ipynb #14b44cc4
 import torch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from captum.attr import (DeepLift, FeatureAblation, GradientShap, GuidedBackprop
 from torch import Tensor, nn
 from .explaining import explaining, layer_of, refuse_unseen, seeded, used
 from .labels import AffectError, unknown
-from .saliency import ColumnsModel, baseline_of
+from .saliency import LARGEST, ColumnsModel, baseline_of, space_of
 
 # %% ../nbs/30b_attribution.ipynb #919b8fec
 def _copied(forward_fn, rows, targets):
@@ -124,14 +124,18 @@ def _deep_lift(model, x, asked):
 
 def _guided_backprop(model, x, asked): return _by_slot(GuidedBackprop(model), asked, x).sum(2)
 
-# %% ../nbs/30b_attribution.ipynb #de4546c6
+# %% ../nbs/30b_attribution.ipynb #05c94464
 def _small_cam(model, x, asked, positive):
-    def explain(pictures, baselines, targets): return LayerGradCam(model, asked.layer).attribute(pictures.requires_grad_(), target=targets, relu_attributions=positive)
+    none = AffectError('the layer gives no map (batch, channels, h, w): choose an earlier one')
+    def explain(pictures, baselines, targets):
+        found = LayerGradCam(model, asked.layer).attribute(pictures.requires_grad_(), target=targets, relu_attributions=positive)
+        if not isinstance(found, Tensor): raise none
+        return found
     try: small = _in_rows(x, asked, explain).flatten(0, 1)
     except RuntimeError as error:
         if 'not have been used in the graph' not in str(error): raise
         raise AffectError('the layer does not lead to the columns that were asked for: choose an earlier one') from error
-    if small.ndim != 4: raise AffectError('the layer gives no map (batch, channels, h, w): choose an earlier one')
+    if small.ndim != 4: raise none
     return small
 
 def _grad_cam(model, x, asked, positive=False):
@@ -177,7 +181,7 @@ METHODS = dict(
     smooth_grad=Method('SmoothGrad', _smooth_grad, 'Smilkov and others 2017', steps='noisy copies', unit='column per pixel value'),
 )
 
-# %% ../nbs/30b_attribution.ipynb #85450680
+# %% ../nbs/30b_attribution.ipynb #b091694b
 class Precise(ColumnsModel):
     "The network in its own precision and on its own device, between pictures and outputs in float32 or better"
     def __init__(self, model: nn.Module, images: Tensor):
@@ -193,11 +197,14 @@ def _checked(model, images, columns, method, regions):
     "AffectError where the question makes no sense"
     if method not in METHODS: raise unknown('method', method, list(METHODS))
     if not columns: raise AffectError('name at least one column to explain')
-    for column in columns: model.space.index(column)
+    for column in columns: space_of(model).index(column)
+    for name, given in (('pictures', images), ('regions', regions)):
+        if given is not None and not isinstance(given, Tensor): raise AffectError(f'{name} must be a tensor, not {type(given).__name__}')
     if images.ndim != 4 or images.shape[1] != 3 or not len(images) or not images.is_floating_point():
         raise AffectError(f'expected pictures (batch, 3, h, w) as floats in [-1, 1], got {images.dtype} {tuple(images.shape)}')
     if not images.isfinite().all(): raise AffectError('a picture holds numbers that are not finite')
-    if METHODS[method].regions and (regions is None or regions.is_floating_point() or regions.shape != images[:, 0].shape):
+    if images.abs().max() > LARGEST: raise AffectError(f'pictures are meant to lie in [-1, 1], and these reach {images.abs().max():.0f}: see loaders.normalise')
+    if METHODS[method].regions and (regions is None or regions.is_floating_point() or regions.shape != images[:, 0].shape or (regions < 0).any()):
         raise AffectError(f'{method} needs regions: whole numbers {tuple(images[:, 0].shape)}, 0 where there is none')
 
 # %% ../nbs/30b_attribution.ipynb #68e87cde

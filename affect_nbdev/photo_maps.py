@@ -56,8 +56,8 @@ def photo_maps(
     layer = f"{model.last_map}, the last map of the trunk" if way.layer else 'none, pixels of the crop'
     return PhotoMaps(columns, values, maps, f'{way.words}, baseline: {compared}, layer: {layer}', way.unit == 'column')
 
-# %% ../nbs/34b_photo_maps.ipynb #d564cb11
-UNITS = {'valence_arousal': '', 'action_units': ' log-odds', 'expression': ' (logit)'}
+# %% ../nbs/34b_photo_maps.ipynb #61772c70
+UNITS = {'valence_arousal': '', 'action_units': ' (log-odds)', 'expression': ' (logit)'}
 
 def laid_over(
     ax,               # matplotlib axes, drawn on

@@ -124,19 +124,13 @@ def _deep_lift(model, x, asked):
 
 def _guided_backprop(model, x, asked): return _by_slot(GuidedBackprop(model), asked, x).sum(2)
 
-# %% ../nbs/30b_attribution.ipynb #05c94464
+# %% ../nbs/30b_attribution.ipynb #d262e57e
 def _small_cam(model, x, asked, positive):
-    none = AffectError('the layer gives no map (batch, channels, h, w): choose an earlier one')
-    def explain(pictures, baselines, targets):
-        found = LayerGradCam(model, asked.layer).attribute(pictures.requires_grad_(), target=targets, relu_attributions=positive)
-        if not isinstance(found, Tensor): raise none
-        return found
-    try: small = _in_rows(x, asked, explain).flatten(0, 1)
+    def explain(pictures, baselines, targets): return LayerGradCam(model, asked.layer).attribute(pictures.requires_grad_(), target=targets, relu_attributions=positive)
+    try: return _in_rows(x, asked, explain).flatten(0, 1)
     except RuntimeError as error:
         if 'not have been used in the graph' not in str(error): raise
         raise AffectError('the layer does not lead to the columns that were asked for: choose an earlier one') from error
-    if small.ndim != 4: raise none
-    return small
 
 def _grad_cam(model, x, asked, positive=False):
     large = LayerAttribution.interpolate(_small_cam(model, x, asked, positive), tuple(x.shape[2:]), 'bilinear')
@@ -166,13 +160,13 @@ def _region_ablation(model, x, asked):
         picture, baseline, feature_mask=next(regions)[:, None], perturbations_per_eval=asked.batch), x, asked)
     return maps * (asked.regions > 0)[:, None]
 
-# %% ../nbs/30b_attribution.ipynb #8de431e9
+# %% ../nbs/30b_attribution.ipynb #42f50a7c
 METHODS = dict(
     saliency=Method('the gradient', _saliency, 'Simonyan and others 2013', unit='column per pixel value'),
     input_x_gradient=Method('Input x Gradient', _input_x_gradient, 'Shrikumar and others 2016'),
     integrated_gradients=Method('Integrated Gradients', _integrated_gradients, 'Sundararajan and others 2017', complete='with many points', baseline=True, steps='points'),
     gradient_shap=Method('GradientShap', _gradient_shap, 'Lundberg and Lee 2017', complete='on average', baseline=True, steps='random points'),
-    deep_lift=Method('DeepLift (rescale rule)', _deep_lift, 'Shrikumar and others 2017', complete='if each bend is a layer', baseline=True, rewires=True),
+    deep_lift=Method('DeepLift (rescale rule)', _deep_lift, 'Shrikumar and others 2017', complete='if all bends are known layers, no gates', baseline=True, rewires=True),
     guided_backprop=Method('Guided Backprop', _guided_backprop, 'Springenberg and others 2014', rewires=True, unit='none'),
     guided_grad_cam=Method('Guided Grad-CAM', _guided_grad_cam, 'Selvaraju and others 2017', layer=True, rewires=True, unit='none'),
     grad_cam=Method('Grad-CAM without ReLU', _grad_cam, 'Selvaraju and others 2017', layer=True),
@@ -181,7 +175,7 @@ METHODS = dict(
     smooth_grad=Method('SmoothGrad', _smooth_grad, 'Smilkov and others 2017', steps='noisy copies', unit='column per pixel value'),
 )
 
-# %% ../nbs/30b_attribution.ipynb #b091694b
+# %% ../nbs/30b_attribution.ipynb #7efc2457
 class Precise(ColumnsModel):
     "The network in its own precision and on its own device, between pictures and outputs in float32 or better"
     def __init__(self, model: nn.Module, images: Tensor):
@@ -200,20 +194,20 @@ def _checked(model, images, columns, method, regions):
     for column in columns: space_of(model).index(column)
     for name, given in (('pictures', images), ('regions', regions)):
         if given is not None and not isinstance(given, Tensor): raise AffectError(f'{name} must be a tensor, not {type(given).__name__}')
-    if images.ndim != 4 or images.shape[1] != 3 or not len(images) or not images.is_floating_point():
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel() or not images.is_floating_point():
         raise AffectError(f'expected pictures (batch, 3, h, w) as floats in [-1, 1], got {images.dtype} {tuple(images.shape)}')
     if not images.isfinite().all(): raise AffectError('a picture holds numbers that are not finite')
     if images.abs().max() > LARGEST: raise AffectError(f'pictures are meant to lie in [-1, 1], and these reach {images.abs().max():.0f}: see loaders.normalise')
     if METHODS[method].regions and (regions is None or regions.is_floating_point() or regions.shape != images[:, 0].shape or (regions < 0).any()):
         raise AffectError(f'{method} needs regions: whole numbers {tuple(images[:, 0].shape)}, 0 where there is none')
 
-# %% ../nbs/30b_attribution.ipynb #68e87cde
+# %% ../nbs/30b_attribution.ipynb #581b57ea
 def attribute(
     model: nn.Module, # in eval mode, from pictures to an Affect, with `.space`
     images: Tensor, # (batch, 3, h, w) in [-1, 1], as `loaders.normalise` returns; moved to the network's device
     columns: str | Sequence[str], # names of the label space: 'valence', 'AU12', 'happiness'
     method: str = 'integrated_gradients', # a name in `METHODS`
-    baseline: str | Tensor = 'black', # what to compare with: 'black', 'mean', 'blurred' or pictures (batch, 3, h, w)
+    baseline: str | Tensor = 'black', # what to compare with: 'black', 'mean' (the picture's mean colour), 'blurred', one picture (3, h, w) for all or one for each (batch, 3, h, w)
     layer: str | nn.Module | None = None, # Grad-CAM: the layer to look at; None: the one `model.last_map` names
     steps: int = 32, # points on the way, or samples
     batch: int = 32, # pictures, or copies of them, that go through the network at a time
@@ -234,13 +228,15 @@ def attribute(
     if lost: raise AffectError(f'{method} gives numbers that are not finite for {", ".join(lost)}')
     return maps
 
-# %% ../nbs/30b_attribution.ipynb #effa4471
+# %% ../nbs/30b_attribution.ipynb #178f22be
 def _asked(model, x, columns, how, wrapped, baseline, layer, steps, batch, seed, regions, effects):
     "The question with everything looked up; AffectError for a layer, or a network, the method cannot explain"
     seen = used(model, x.to(wrapped.inner)) if how.layer or how.rewires else None
     if how.rewires: refuse_unseen(model, seen, how.words, once=bool(how.complete))
     found = model.get_submodule(layer_of(model, layer, seen)) if how.layer else None
     effects = effects and how.unit == 'column per pixel value'
-    compared = baseline_of(x, baseline).to(x).detach() if how.baseline or effects else torch.zeros_like(x)
+    if layer is not None: layer_of(model, layer) # a name nobody knows is a mistake, also where it is not needed
+    nothing = baseline_of(x, baseline).to(x).detach()
+    compared = nothing if how.baseline or effects else torch.zeros_like(x)
     places = torch.tensor([model.space.index(column) for column in columns], device=x.device)
     return Asked(places, compared.clone(), found, steps, batch, seed, None if regions is None else regions.to(x.device).clone(), effects)

@@ -15,26 +15,31 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from .labels import AffectError, unknown
 
-# %% ../nbs/30a_explaining.ipynb #a58f12a4
-REWIRED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax, nn.MaxPool2d) # layers DeepLift has a rule for; Captum looks for these very types
-BENDS = ('relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'mish', 'hardtanh', 'hardswish', 'softplus', '_prelu_kernel', 'max_pool2d_with_indices') # operations that want one of these layers
+# %% ../nbs/30a_explaining.ipynb #65a29632
+REWIRED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d) # layers DeepLift has a rule for; Captum looks for these very types
+BENDS = ('relu', 'leaky_relu', 'elu', 'celu', 'gelu', 'silu', 'mish', 'hardtanh', 'hardswish', 'hardsigmoid', 'softplus', '_prelu_kernel', 'log_sigmoid_forward',
+         'max_pool2d_with_indices', 'max_pool3d_with_indices', 'adaptive_max_pool2d', 'adaptive_max_pool3d') # operations that want one of these layers
 
 def _zero(x):
     "Is it zero, a number or a tensor of zeros?"
     return bool((x == 0).all()) if isinstance(x, Tensor) else x == 0
 
+# %% ../nbs/30a_explaining.ipynb #1c8321a2
 @dataclass
 class Used(TorchDispatchMode):
     "What one forward pass used: how often each layer was called, and where a ReLU was computed outside of a ReLU layer"
     names: dict[nn.Module, str] # every layer of the network and its dotted name
     calls: Counter = field(default_factory=Counter) # name -> how often
+    maps: set[str] = field(default_factory=set) # names of the layers that gave a map (batch, channels, h, w)
     functions: list[str] = field(default_factory=list) # names of the layers in whose code a ReLU is a function
     bends: list[tuple[str, str]] = field(default_factory=list) # layer and operation, where DeepLift has no rule for the layer
     inside: list[nn.Module] = field(default_factory=list) # the layers we are in at the moment, the innermost last
 
     def __post_init__(self): super().__init__()
     def enter(self, layer: nn.Module, given): self.inside.append(layer); self.calls[self.names[layer]] += 1
-    def leave(self, layer: nn.Module, given, out): self.inside.pop()
+    def leave(self, layer: nn.Module, given, out):
+        self.inside.pop()
+        if isinstance(out, Tensor) and out.ndim == 4: self.maps.add(self.names[layer])
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         name, kwargs = operation.overloadpacket.__name__.rstrip('_'), kwargs or {}
@@ -43,14 +48,15 @@ class Used(TorchDispatchMode):
                or name in ('maximum', 'fmax') and any(map(_zero, args)) or name == 'threshold' and args[1:] == (0, 0))
         layer = self.inside[-1] if self.inside else None
         if cut and not isinstance(layer, nn.ReLU): self.functions.append(self.names.get(layer, ''))
-        if (cut or name in BENDS or name == 'clamp' and None not in (low, high)) and type(layer) not in REWIRED: self.bends.append((self.names.get(layer, ''), name.strip('_')))
+        bent = name in BENDS or name == 'clamp' and None not in (low, high) and args[0].is_floating_point()
+        if (cut or bent) and type(layer) not in REWIRED: self.bends.append((self.names.get(layer, ''), name.strip('_').removesuffix('_with_indices')))
         return operation(*args, **kwargs)
 
-# %% ../nbs/30a_explaining.ipynb #46cab417
+# %% ../nbs/30a_explaining.ipynb #a6c29cf5
 def used(
     model: nn.Module, # in eval mode
     images: Tensor, # (batch, 3, h, w); the first one is sent through
-) -> Used: # with `calls` and `functions`
+) -> Used: # with `calls`, `maps`, `functions` and `bends`
     "One picture goes through the network, without gradients, and we watch"
     seen = Used({layer: name for name, layer in model.named_modules()})
     hooks = [layer.register_forward_pre_hook(seen.enter) for layer in seen.names]
@@ -61,7 +67,7 @@ def used(
         for hook in hooks: hook.remove()
     return seen
 
-# %% ../nbs/30a_explaining.ipynb #6de67a28
+# %% ../nbs/30a_explaining.ipynb #b8dad4f3
 def refuse_unseen(
     model: nn.Module, # as in `used`
     seen: Used, # what was seen of it
@@ -77,7 +83,8 @@ def refuse_unseen(
     if not once and not relus: raise AffectError(f'{method} rewires nn.ReLU layers, and this network uses none: it would be the plain gradient')
     if once and seen.bends:
         where, what = seen.bends[0]
-        raise AffectError(f'{method} has no rule for {what} in {where or type(model).__name__}: its layers are {", ".join(layer.__name__ for layer in REWIRED)}, and nothing derived from them')
+        kind = type(model.get_submodule(where)).__name__
+        raise AffectError(f'{method} has no rule for {what} in {f"{where} ({kind})" if where else kind}: its layers are {", ".join(layer.__name__ for layer in REWIRED)}, and nothing derived from them')
     if once and twice: raise AffectError(f'{method} needs a layer of its own for each use, but {twice[0]} is used {seen.calls[twice[0]]} times')
 
 # %% ../nbs/30a_explaining.ipynb #cca2e3aa
@@ -110,7 +117,7 @@ def explaining(
             for name, held in hooks.items(): attributes[name].clear(); attributes[name].update(held)
             vars(layer).clear(); vars(layer).update(attributes)
 
-# %% ../nbs/30a_explaining.ipynb #4ae18fa9
+# %% ../nbs/30a_explaining.ipynb #4e4bfb14
 def layer_of(
     model: nn.Module, # the network
     layer: str | nn.Module | None = None, # a dotted name, the layer itself, or None: what `model.last_map` names
@@ -125,6 +132,7 @@ def layer_of(
         layer = found[0]
     if layer not in names: raise unknown('layer', layer, list(names))
     if seen and seen.calls[layer] != 1: raise AffectError(f'layer {layer} is called {seen.calls[layer]} times for a picture: a map needs one that is called once')
+    if seen and layer not in seen.maps: raise AffectError(f'layer {layer} gives no map (batch, channels, h, w): choose an earlier one')
     return layer
 
 # %% ../nbs/30a_explaining.ipynb #fa614c35

@@ -117,10 +117,10 @@ def _titles(columns, space, values):
     if values is None: return list(columns)
     return [f'{name}\n{value:+.2f}' if space.kind(name) == 'valence_arousal' else f'{name}\n{value:.2f}' for name, value in zip(columns, values.tolist())]
 
-# %% ../nbs/30c_heat_maps.ipynb #b69487a1
+# %% ../nbs/30c_heat_maps.ipynb #788bbd9a
 def show_heads(
     image: Tensor, # (3, h, w) in [-1, 1]
-    maps: Tensor, # (columns, h, w), signed
+    maps: Tensor, # (columns, h, w), signed, of the picture's size
     columns: Sequence[str], # what each map explains
     space: LabelSpace, # says of which kind a column is
     values: Tensor | None = None, # (columns,) what the network predicts, printed below the names
@@ -132,7 +132,9 @@ def show_heads(
 ) -> Figure:
     "The picture and all maps side by side: valence and arousal, action units, expressions; red raises the output, blue lowers it"
     image, maps, groups = image.detach().float().cpu(), maps.detach().float().cpu(), _groups(columns, space, scale)
-    if len(maps) != len(columns) or not maps.isfinite().all(): raise AffectError(f'{len(columns)} columns need as many maps of finite numbers, these are {tuple(maps.shape)}')
+    size = len(columns), *image.shape[-2:]
+    if maps.shape != size or not maps.isfinite().all(): raise AffectError(f'{len(columns)} columns of this picture need maps {size} of finite numbers, these are {tuple(maps.shape)}')
+    if values is not None and values.shape != size[:1]: raise AffectError(f'{len(columns)} columns need as many values, these are {tuple(values.shape)}')
     maps = blurred(shares(maps) if scale == 'all' else maps, smooth)
     fig, parts, axes, first = _layout(groups, width)
     first.imshow(image.permute(1, 2, 0).clamp(-1, 1) / 2 + .5); first.set_title('picture', fontsize=10)
@@ -141,7 +143,7 @@ def show_heads(
     fig.supxlabel(f'{caption} Red raises the output, blue lowers it.'.strip(), fontsize=9, wrap=True)
     return fig
 
-# %% ../nbs/30c_heat_maps.ipynb #5f7aebc4
+# %% ../nbs/30c_heat_maps.ipynb #c3eeb28d
 def show_methods(
     image: Tensor, # (3, h, w) in [-1, 1]
     maps: Mapping[str, Tensor], # by name in `METHODS`: (h, w), signed
@@ -151,6 +153,8 @@ def show_methods(
 ) -> Figure:
     "One target, one panel for each method, each on its own scale; red raises the output, blue lowers it"
     if not maps: raise AffectError('no maps to show')
+    for name, heat in maps.items():
+        if heat.shape != image.shape[-2:]: raise AffectError(f'the map of {name} is {tuple(heat.shape)}, the picture {tuple(image.shape[-2:])}')
     image, rows = image.detach().float().cpu(), -(-(1 + len(maps)) // 4)
     fig, axes = plt.subplots(rows, 4, figsize=(8, 2.25 * rows + .8), layout='constrained', squeeze=False)
     for ax in axes.flat: ax.set_axis_off()

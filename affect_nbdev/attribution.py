@@ -72,14 +72,13 @@ class Method:
     rewires: bool = False # it changes how gradients go through ReLU layers
     unit: str = 'column' # of a pixel's number: of the 'column', 'column per pixel value', or 'none'
 
-# %% ../nbs/30b_attribution.ipynb #daf67ebb
+# %% ../nbs/30b_attribution.ipynb #6fb25f30
 NOISE = .3 # standard deviation of SmoothGrad's noise; pixels run from -1 to 1
 
 def _by_slot(method, asked, pictures, **arguments):
     "Ask a gradient method of Captum for all columns: maps in colour (pictures, columns, 3, h, w)"
     method.gradient_func = columns_gradient(asked.targets, asked.batch)
-    if isinstance(method, GradientShap): asker = method
-    else: asker = NoiseTunnel(method) if 'nt_samples' in arguments else method
+    asker = NoiseTunnel(method) if 'nt_samples' in arguments else method
     return asker.attribute(pictures[:, None].clone(), **arguments)
 
 def _in_grey(slopes, x, asked):

@@ -141,7 +141,7 @@ def sensitivity(
     change = moved.flatten(3).norm(dim=3).amax(1) / before.flatten(2).norm(dim=2)
     return change.where(says_something(before), torch.nan)
 
-# %% ../nbs/31b_faithfulness.ipynb #e5181286
+# %% ../nbs/31b_faithfulness.ipynb #82143b5d
 def at_stride(
     maps: Tensor, # (faces, maps, h, w)
     cells: int, # how many the last map of the network has on a side
@@ -154,6 +154,7 @@ def heads_randomised(
     seed: int = 0, # of the new heads
 ) -> nn.Module:
     "A copy in eval mode whose heads alone are drawn anew: it sees as before and means nothing by it (Adebayo and others 2018, first step of the cascade)"
+    if not isinstance(getattr(model, 'heads', None), nn.Module): raise AffectError(f'{type(model).__name__} has no `.heads` that could be drawn anew')
     model = copy.deepcopy(model).eval()
     model.heads = randomised(model.heads, seed)
     return model
